@@ -1,0 +1,369 @@
+#include "store/nacos_store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nacos/config.h"
+#include "nacos/namespace.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/text.h"
+
+/* What a put leaves of its time for reading back, and how long it reads back before it believes that nothing came. */
+#define READ_BACK_RESERVE_MS 2000
+#define READ_BACK_SETTLE_MS 2000
+#define READ_BACK_PAUSE_MS 50
+
+struct nacos_store {
+	struct store store;
+	struct nacos_client *client;
+};
+
+static struct nacos_client *client_of(struct store *store)
+{
+	return ((struct nacos_store *)store)->client;
+}
+
+static struct nacos_key wire_key(const struct key *key)
+{
+	return (struct nacos_key){ key->namespace_id, key->group, key->data_id };
+}
+
+static int version_from_config(struct nacos_config *config, struct version **ret_version)
+{
+	struct version *version =
+		version_new(&config->content, config->md5, config->type, config->modified_ms);
+
+	if (!version)
+		return -ENOMEM;
+	*ret_version = version;
+	return 0;
+}
+
+static int nacos_store_get(struct store *store, const struct key *key, struct call *call,
+			   struct version **ret_version)
+{
+	struct nacos_key wire = wire_key(key);
+	cleanup_nacos_config struct nacos_config config = { 0 };
+	int error = nacos_config_get(client_of(store), &wire, call, &config);
+
+	return error ? error : version_from_config(&config, ret_version);
+}
+
+/* What a put knows while it runs. */
+struct putting {
+	struct nacos_client *client;
+	const struct key *key;
+	struct nacos_key wire;
+	const struct put *put;
+	char text[KEY_TEXT_SIZE]; /* of the key */
+};
+
+static int check_content(const struct putting *putting, struct call *call)
+{
+	const struct put *put = putting->put;
+
+	if (!text_is_utf8(put->content, put->size))
+		return call_fail(call, -EILSEQ, "%s: not UTF-8 text, the server would damage it", putting->text);
+	if (text_is_blank(put->content, put->size))
+		return call_fail(call, -EINVAL, "%s: the server does not store an empty text", putting->text);
+	return 0;
+}
+
+static bool config_has_content(const struct nacos_config *config, const struct putting *putting)
+{
+	return config->content.size == putting->put->size &&
+	       !memcmp(config->content.data, putting->put->content, putting->put->size);
+}
+
+/*
+ * Compares what the server has now (NULL: nothing) with the base. 0: go on and publish; 1: it has our bytes already;
+ * -EBUSY.
+ */
+static int compare_with_base(const struct putting *putting, const struct nacos_config *now, struct call *call)
+{
+	const struct version *base = putting->put->base;
+
+	if (now && config_has_content(now, putting))
+		return 1;
+	if (now && !base)
+		return call_fail(call, -EBUSY, "%s: somebody else created it meanwhile", putting->text);
+	if (!now && base)
+		return call_fail(call, -EBUSY, "%s: somebody else removed it meanwhile", putting->text);
+	if (now && strcmp(now->md5, base->md5))
+		return call_fail(call, -EBUSY, "%s: somebody else changed it meanwhile", putting->text);
+	return 0;
+}
+
+/*
+ * Reads back until the answer is clear. published: what the publish said. 0 and the version when the server has our
+ * bytes; otherwise the error of the publish, or why its success is not believed.
+ */
+static int read_back(const struct putting *putting, int published, struct call *call,
+		     struct version **ret_version)
+{
+	struct call settle;
+	char reason[CALL_REASON_SIZE];
+	int error;
+
+	memcpy(reason, call->reason, sizeof(reason));
+	call_start_part(&settle, call, READ_BACK_SETTLE_MS);
+	do {
+		cleanup_nacos_config struct nacos_config now = { 0 };
+		error = nacos_config_get_detail(putting->client, &putting->wire, call, &now);
+
+		if (!error && config_has_content(&now, putting))
+			return version_from_config(&now, ret_version);
+		bool at_base = error == -ENOENT ?
+				       !putting->put->base :
+				       !error && putting->put->base &&
+					       !strcmp(now.md5, putting->put->base->md5);
+		if (!at_base && (!error || error == -ENOENT))
+			return call_fail(call, -EBUSY, "%s: somebody else changed it at the same moment",
+					 putting->text);
+		if (error && !at_base && !store_error_is_outage(error))
+			return error;
+		/* Still as before, or no answer: the node may be writing, or coming back. */
+	} while (!call_sleep(&settle, READ_BACK_PAUSE_MS));
+	if (published)
+		return call_fail(call, published, "%s", reason);
+	if (error && error != -ENOENT)
+		return error;
+	return call_fail(call, -EIO, "%s: the server said yes but does not have the new text", putting->text);
+}
+
+/* The metadata that the publish must carry, because what is left out is wiped. */
+static int load_metadata(const struct putting *putting, struct call *call, struct nacos_config *config,
+			 bool *exists)
+{
+	const struct key *from = putting->put->metadata_of;
+
+	if (!from || key_equals(from, putting->key))
+		return 0;
+	cleanup_nacos_config struct nacos_config other = { 0 };
+	struct nacos_key wire = wire_key(from);
+	int error = nacos_config_get_detail(putting->client, &wire, call, &other);
+	if (error)
+		return error;
+	nacos_config_release(config);
+	*config = other;
+	other = (struct nacos_config){ 0 };
+	*exists = true;
+	return 0;
+}
+
+static int publish(const struct putting *putting, const struct nacos_config *metadata, const char *type,
+		   struct call *call, bool *ret_uncertain)
+{
+	const struct put *put = putting->put;
+	const struct nacos_publish publish = {
+		.content = put->content,
+		.size = put->size,
+		.type = type,
+		.description = metadata->description,
+		.app_name = metadata->app_name,
+		.tags = metadata->tags,
+		.use = metadata->use,
+		.effect = metadata->effect,
+		.schema = metadata->schema,
+		.source_user = put->writer,
+		.cas_md5 = put->base ? put->base->md5 : NACOS_MD5_OF_NOTHING,
+	};
+	struct call part;
+	int64_t left_ms = call_left_ms(call);
+	int64_t part_ms = left_ms > 2 * READ_BACK_RESERVE_MS ? left_ms - READ_BACK_RESERVE_MS : left_ms / 2;
+
+	call_start_part(&part, call, part_ms);
+	int error = nacos_config_publish(putting->client, &putting->wire, &publish, &part, ret_uncertain);
+	return error ? call_fail(call, error, "%s", part.reason) : 0;
+}
+
+static int put_compared(const struct putting *putting, struct call *call, struct version **ret_version)
+{
+	cleanup_nacos_config struct nacos_config now = { 0 };
+	int error = nacos_config_get_detail(putting->client, &putting->wire, call, &now);
+	bool exists = !error;
+
+	if (error && error != -ENOENT)
+		return error;
+	error = compare_with_base(putting, exists ? &now : NULL, call);
+	if (error < 0)
+		return error;
+	if (error == 1)
+		return version_from_config(&now, ret_version);
+	error = load_metadata(putting, call, &now, &exists);
+	if (error)
+		return error;
+
+	bool uncertain = false;
+	const char *type = exists ? now.type : putting->put->new_type;
+	error = publish(putting, &now, type, call, &uncertain);
+	if (error && !uncertain)
+		return error;
+	return read_back(putting, error, call, ret_version);
+}
+
+static int nacos_store_put(struct store *store, const struct key *key, const struct put *put,
+			   struct call *call, struct version **ret_version)
+{
+	struct putting putting = {
+		.client = client_of(store),
+		.key = key,
+		.wire = wire_key(key),
+		.put = put,
+	};
+
+	key_format(key, putting.text, sizeof(putting.text));
+	int error = check_content(&putting, call);
+	return error ? error : put_compared(&putting, call, ret_version);
+}
+
+static int nacos_store_remove(struct store *store, const struct key *key, const struct version *base,
+			      struct call *call)
+{
+	struct nacos_client *client = client_of(store);
+	struct nacos_key wire = wire_key(key);
+	char text[KEY_TEXT_SIZE];
+	cleanup_nacos_config struct nacos_config now = { 0 };
+
+	key_format(key, text, sizeof(text));
+	int error = nacos_config_get_detail(client, &wire, call, &now);
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	if (strcmp(now.md5, base->md5))
+		return call_fail(call, -EBUSY, "%s: somebody else changed it meanwhile, not removed", text);
+	error = nacos_config_remove(client, &wire, call);
+	if (error && !store_error_is_outage(error))
+		return error;
+
+	/* Whatever was answered: is it gone? */
+	struct call settle;
+	call_start_part(&settle, call, READ_BACK_SETTLE_MS);
+	do {
+		cleanup_nacos_config struct nacos_config left = { 0 };
+		int asked = nacos_config_get_detail(client, &wire, call, &left);
+		if (asked == -ENOENT)
+			return 0;
+		if (asked && !store_error_is_outage(asked))
+			return asked;
+	} while (!call_sleep(&settle, READ_BACK_PAUSE_MS));
+	return call_fail(call, error ? error : -EIO, "%s: the server still has it after its removal", text);
+}
+
+static int nacos_store_check_write(struct store *store, const struct key *key, struct call *call)
+{
+	struct nacos_key wire = wire_key(key);
+
+	return nacos_config_check_write(client_of(store), &wire, call);
+}
+
+static int nacos_store_list(struct store *store, const char *namespace_id, const char *group,
+			    struct call *call, struct listing **ret_listing)
+{
+	cleanup_nacos_listing struct nacos_listing names = { 0 };
+	int error = nacos_config_list(client_of(store), namespace_id, group, call, &names);
+
+	if (error)
+		return error;
+	cleanup_listing struct listing *listing = listing_new();
+	if (!listing)
+		return -ENOMEM;
+	listing->items = calloc(names.count + 1, sizeof(*listing->items));
+	if (!listing->items)
+		return -ENOMEM;
+	for (size_t i = 0; i < names.count; i++) {
+		struct nacos_listed *from = &names.items[i];
+		struct listing_item *to = &listing->items[i];
+
+		to->group = steal_pointer(from->group);
+		to->data_id = steal_pointer(from->data_id);
+		memcpy(to->md5, from->md5, sizeof(to->md5));
+	}
+	listing->count = names.count;
+	listing->settled = names.settled;
+	*ret_listing = steal_pointer(listing);
+	return 0;
+}
+
+static int nacos_store_check_any(struct store *store, const char *namespace_id, const char *group,
+				 struct call *call)
+{
+	int64_t count = 0;
+	int error = nacos_config_count(client_of(store), namespace_id, group, call, &count);
+
+	if (error)
+		return error;
+	if (count > 0)
+		return 0;
+	return call_fail(call, -ENOENT, "%s%s%s: no configs", namespace_id, group ? "/" : "", group ? group : "");
+}
+
+static int nacos_store_list_namespaces(struct store *store, struct call *call,
+				       struct namespace_names *ret_names)
+{
+	cleanup_nacos_namespace_list struct nacos_namespace_list list = { 0 };
+	int error = nacos_namespace_list(client_of(store), call, &list);
+
+	if (error)
+		return error;
+	*ret_names = (struct namespace_names){ list.ids, list.count };
+	list = (struct nacos_namespace_list){ 0 };
+	return 0;
+}
+
+static int nacos_store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return nacos_namespace_create(client_of(store), namespace_id, call);
+}
+
+static int nacos_store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return nacos_namespace_remove(client_of(store), namespace_id, call);
+}
+
+static bool nacos_store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
+{
+	struct nacos_features features = nacos_client_features(client_of(store));
+
+	switch (kind) {
+	case NAME_NAMESPACE:
+		return nacos_namespace_is_possible(&features, name);
+	case NAME_GROUP:
+		return nacos_group_is_possible(&features, name);
+	case NAME_DATA_ID:
+		return nacos_data_id_is_possible(&features, name);
+	}
+	return false;
+}
+
+static void nacos_store_free(struct store *store)
+{
+	free(store);
+}
+
+static const struct store_operations nacos_store_operations = {
+	.get = nacos_store_get,
+	.put = nacos_store_put,
+	.remove = nacos_store_remove,
+	.check_write = nacos_store_check_write,
+	.list = nacos_store_list,
+	.check_any = nacos_store_check_any,
+	.list_namespaces = nacos_store_list_namespaces,
+	.create_namespace = nacos_store_create_namespace,
+	.remove_namespace = nacos_store_remove_namespace,
+	.name_is_possible = nacos_store_name_is_possible,
+	.free = nacos_store_free,
+};
+
+int nacos_store_new(struct nacos_client *client, struct store **ret_store)
+{
+	struct nacos_store *store = calloc(1, sizeof(*store));
+
+	if (!store)
+		return -ENOMEM;
+	store->store.operations = &nacos_store_operations;
+	store->client = client;
+	*ret_store = &store->store;
+	return 0;
+}

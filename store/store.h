@@ -1,0 +1,165 @@
+/*
+ * What a config store is: a small table of operations that every layer of the stack implements, each changing what it
+ * is there for and handing the rest to the layer below:
+ *
+ *	file system operations > cache > nacos
+ *
+ * (fs/main.c writes the stack out.) All operations may be called from any thread, block until the call's deadline, and
+ * hold no lock of the caller. They return 0 or a negative errno and leave the reason in the call:
+ *
+ * -ENOENT        there is no such config
+ * -EACCES        this account may not
+ * -EBUSY         put, remove: the config is not at the base version any more
+ * -EILSEQ        put: not UTF-8 (a server would silently damage it)
+ * -EINVAL        put: empty or nothing but white space; or a name that the server refuses
+ * -EFBIG, -EDQUOT  put: more than the server takes
+ * -EHOSTUNREACH, -ETIMEDOUT, -ECONNABORTED, -EIO, -EPROTO   the server can't be asked, or is in trouble
+ * -EINTR         the caller was interrupted
+ * -EOPNOTSUPP    the server has no such operation
+ * -ENOMEM
+ */
+#ifndef NACOSFS_STORE_STORE_H
+#define NACOSFS_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "store/key.h"
+#include "store/listing.h"
+#include "store/version.h"
+#include "util/call.h"
+
+/* No store takes more bytes than this in one config: a Nacos server's limit for a form. */
+#define STORE_CONTENT_LIMIT ((size_t)2 << 20)
+
+/* What a put stores, and on what condition. */
+struct put {
+	const void *content;
+	size_t size;
+	const struct version *base; /* the config must be at this version; NULL: it must not exist */
+	const char *new_type; /* type of a config that did not exist */
+	const struct key *metadata_of; /* take type, description, tags, ... from that config; NULL: keep one's own */
+	const char *writer; /* who saves, for the server's history; NULL: nobody in particular */
+};
+
+/* Names of namespaces. */
+struct namespace_names {
+	char **ids;
+	size_t count;
+};
+
+void namespace_names_release(struct namespace_names *names);
+#define cleanup_namespace_names __attribute__((cleanup(namespace_names_release)))
+
+enum name_kind { NAME_NAMESPACE, NAME_GROUP, NAME_DATA_ID };
+
+struct store;
+
+struct store_operations {
+	/* The current version; the caller drops it. */
+	int (*get)(struct store *store, const struct key *key, struct call *call, struct version **ret_version);
+
+	/*
+	 * Stores put->content and returns the version that the store then has, read back and compared. Nothing is
+	 * written when the store has exactly those bytes already. With any error but one after a lost answer the store
+	 * is as it was.
+	 */
+	int (*put)(struct store *store, const struct key *key, const struct put *put, struct call *call,
+		   struct version **ret_version);
+
+	/* Removes the config if it is still at base. Success when it is gone already. */
+	int (*remove)(struct store *store, const struct key *key, const struct version *base,
+		      struct call *call);
+
+	/* May this account put and remove here? 0 or -EACCES. Writes nothing. */
+	int (*check_write)(struct store *store, const struct key *key, struct call *call);
+
+	/* The names in a namespace, or (group not NULL) in one of its groups. */
+	int (*list)(struct store *store, const char *namespace_id, const char *group, struct call *call,
+		    struct listing **ret_listing);
+
+	/* Is there any config in that namespace or group? 0, -ENOENT, ... Cheap, however many there are. */
+	int (*check_any)(struct store *store, const char *namespace_id, const char *group, struct call *call);
+
+	int (*list_namespaces)(struct store *store, struct call *call, struct namespace_names *ret_names);
+	int (*create_namespace)(struct store *store, const char *namespace_id, struct call *call);
+	int (*remove_namespace)(struct store *store, const char *namespace_id, struct call *call);
+
+	/* Could the store hold that name? Asks nobody. */
+	bool (*name_is_possible)(struct store *store, enum name_kind kind, const char *name);
+
+	void (*free)(struct store *store);
+};
+
+/* A layer begins with this. */
+struct store {
+	const struct store_operations *operations;
+};
+
+static inline int store_get(struct store *store, const struct key *key, struct call *call,
+			    struct version **ret_version)
+{
+	return store->operations->get(store, key, call, ret_version);
+}
+
+static inline int store_put(struct store *store, const struct key *key, const struct put *put,
+			    struct call *call, struct version **ret_version)
+{
+	return store->operations->put(store, key, put, call, ret_version);
+}
+
+static inline int store_remove(struct store *store, const struct key *key, const struct version *base,
+			       struct call *call)
+{
+	return store->operations->remove(store, key, base, call);
+}
+
+static inline int store_check_write(struct store *store, const struct key *key, struct call *call)
+{
+	return store->operations->check_write(store, key, call);
+}
+
+static inline int store_list(struct store *store, const char *namespace_id, const char *group,
+			     struct call *call, struct listing **ret_listing)
+{
+	return store->operations->list(store, namespace_id, group, call, ret_listing);
+}
+
+static inline int store_check_any(struct store *store, const char *namespace_id, const char *group,
+				  struct call *call)
+{
+	return store->operations->check_any(store, namespace_id, group, call);
+}
+
+static inline int store_list_namespaces(struct store *store, struct call *call,
+					struct namespace_names *ret_names)
+{
+	return store->operations->list_namespaces(store, call, ret_names);
+}
+
+static inline int store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return store->operations->create_namespace(store, namespace_id, call);
+}
+
+static inline int store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return store->operations->remove_namespace(store, namespace_id, call);
+}
+
+static inline bool store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
+{
+	return store->operations->name_is_possible(store, kind, name);
+}
+
+/* Frees the layer; not the one below it. NULL is fine. */
+static inline void store_free(struct store *store)
+{
+	if (store)
+		store->operations->free(store);
+}
+
+/* Does this error say that the store could not be asked at all, as opposed to that it said no? */
+bool store_error_is_outage(int error);
+
+#endif

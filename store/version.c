@@ -1,0 +1,33 @@
+#include "store/version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct version *version_new(struct buffer *content, const char *md5, const char *type, int64_t modified_ms)
+{
+	struct version *version = calloc(1, sizeof(*version));
+
+	if (!version)
+		return NULL;
+	atomic_init(&version->references, 1);
+	buffer_move(&version->content, content);
+	snprintf(version->md5, sizeof(version->md5), "%s", md5);
+	snprintf(version->type, sizeof(version->type), "%s", type);
+	version->modified_ms = modified_ms;
+	return version;
+}
+
+struct version *version_hold(struct version *version)
+{
+	if (version)
+		atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
+	return version;
+}
+
+void version_drop(struct version *version)
+{
+	if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
+		return;
+	buffer_release(&version->content);
+	free(version);
+}
