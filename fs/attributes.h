@@ -1,0 +1,33 @@
+/*
+ * What stat shows, and asking the store for it.
+ */
+#ifndef NACOSFS_FS_ATTRIBUTES_H
+#define NACOSFS_FS_ATTRIBUTES_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "fs/request.h"
+#include "fs/tree.h"
+
+/*
+ * Fills ret_stat; with the lock. thread asks: a writer sees the draft's size and time, others those of what they
+ * would read.
+ */
+void attributes_fill(struct node *node, pid_t thread, struct stat *ret_stat);
+
+/* As attributes_fill(), for an answer to LOOKUP and the like, with the times for which the kernel may keep it. */
+void attributes_fill_entry(struct node *node, pid_t thread, struct fuse_entry_param *ret_entry);
+
+/* For how long may the kernel keep the attributes? 0 while somebody writes. With the lock. */
+double attributes_timeout_s(const struct node *node);
+
+/*
+ * Asks the store for the current version of a linked config, and shows it. With the lock, which is given up meanwhile.
+ * ret_version is counted, NULL where the config exists here only (a draft that was never stored). -ENOENT when it is gone: the node is
+ * unlinked then, unless somebody here writes to it.
+ */
+int attributes_load(struct request *request, struct node *node, struct version **ret_version);
+
+#endif

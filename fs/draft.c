@@ -1,0 +1,312 @@
+#include "fs/draft.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/grace.h"
+#include "fs/names.h"
+#include "fs/process.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/hash.h"
+#include "util/log.h"
+#include "util/text.h"
+
+struct handle *handle_new(struct node *node, int flags, struct version *version, pid_t process)
+{
+	struct handle *handle = calloc(1, sizeof(*handle));
+
+	if (!handle)
+		return NULL;
+	handle->node = node;
+	node_hold(node);
+	handle->flags = flags;
+	handle->may_write = (flags & O_ACCMODE) != O_RDONLY;
+	handle->version = version_hold(version);
+	handle->remote_changes = node->remote_changes;
+	handle->process = process;
+	if (handle->may_write) {
+		handle->next_writer = node->writers;
+		node->writers = handle;
+	}
+	return handle;
+}
+
+bool draft_is_dirty(const struct node *node)
+{
+	return node->draft && node->change_count > node->committed_change;
+}
+
+bool draft_is_blank(const struct node *node)
+{
+	const struct draft *draft = node->draft;
+
+	return draft && text_is_utf8(draft->content.data, draft->content.size) &&
+	       text_is_blank(draft->content.data, draft->content.size);
+}
+
+bool handle_is_dirty(const struct handle *handle)
+{
+	return handle->node->draft && handle->last_change > handle->node->committed_change;
+}
+
+void draft_drop(struct node *node)
+{
+	struct draft *draft = node->draft;
+
+	if (!draft)
+		return;
+	node->draft = NULL;
+	node->committed_change = node->change_count;
+	buffer_wipe(&draft->content);
+	version_drop(draft->base);
+	free(draft);
+}
+
+/* The last writer is gone: what of the draft stays? */
+static void end_writing(struct filesystem *filesystem, struct node *node, bool failed)
+{
+	version_drop(node->last_commit);
+	node->last_commit = NULL;
+	if (!node->draft)
+		return;
+	if (!failed && node->parent && node->deferred && draft_is_dirty(node))
+		return; /* saved when its grace is over */
+	if (!failed && node->parent && (draft_is_dirty(node) || !node->stored) &&
+	    draft_is_blank(node)) {
+		grace_keep_empty(filesystem, node);
+		return;
+	}
+	draft_drop(node);
+	if (!node->stored && node->parent)
+		tree_unlink(&filesystem->tree, node);
+}
+
+void handle_free(struct filesystem *filesystem, struct handle *handle)
+{
+	struct node *node = handle->node;
+
+	if (handle->may_write) {
+		struct handle **place = &node->writers;
+		while (*place != handle)
+			place = &(*place)->next_writer;
+		*place = handle->next_writer;
+		if (!node->writers && node->kind == NODE_CONFIG)
+			end_writing(filesystem, node, handle->error || handle->abandoned);
+	}
+	version_drop(handle->version);
+	tree_drop(&filesystem->tree, node);
+	free(handle);
+}
+
+int draft_version_for_reader(struct node *node, struct version *version, struct version **ret_version)
+{
+	struct draft *draft = node->draft;
+	bool emptied = !node->writers && draft_is_blank(node);
+
+	if (!draft || (version && !emptied)) {
+		*ret_version = version_hold(version);
+		return 0;
+	}
+	cleanup_buffer struct buffer copy = BUFFER_INIT;
+	int error = buffer_append(&copy, draft->content.data, draft->content.size);
+	if (error)
+		return error;
+	struct version *snapshot = version_new(&copy, "", "", 0);
+	if (!snapshot)
+		return -ENOMEM;
+	*ret_version = snapshot;
+	return 0;
+}
+
+bool draft_is_visible_to(const struct node *node, pid_t process)
+{
+	if (!node->writers || !node->stored)
+		return true;
+	for (const struct handle *writer = node->writers; writer; writer = writer->next_writer)
+		if (process_descends_from(process, writer->process))
+			return true;
+	return false;
+}
+
+int draft_start(struct node *node, struct version *base)
+{
+	struct draft *draft = calloc(1, sizeof(*draft));
+
+	if (!draft)
+		return -ENOMEM;
+	draft->base = version_hold(base);
+	draft->modified = clock_now();
+	node->draft = draft;
+	return 0;
+}
+
+static int start_from(struct node *node, struct version *base)
+{
+	int error = draft_start(node, base);
+
+	if (!error && base)
+		error = buffer_append(&node->draft->content, base->content.data, base->content.size);
+	if (error)
+		draft_drop(node);
+	return error;
+}
+
+int draft_change_directly(struct node *node, struct version *base)
+{
+	int error = node->draft ? 0 : start_from(node, base);
+
+	if (error)
+		return error;
+	node->change_count++;
+	node->draft->modified = clock_now();
+	return 0;
+}
+
+int draft_change(struct handle *handle)
+{
+	struct node *node = handle->node;
+	struct version *base = handle->version;
+
+	/* Others here saved since this handle was opened, nobody elsewhere: go on from what they saved. */
+	if (node->last_commit && handle->remote_changes == node->remote_changes)
+		base = node->last_commit;
+	int error = draft_change_directly(node, base);
+	if (!error)
+		handle->last_change = node->change_count;
+	return error;
+}
+
+void draft_show_committed(struct node *node, struct version *version, struct timespec modified)
+{
+	strcpy(node->md5, version->md5);
+	node->size = version->content.size;
+	node->stored = true;
+	node->deferred = false;
+	node->modified = modified;
+	node->changed = modified;
+	node->failed_process = 0;
+	node_set_error(node, NULL);
+}
+
+/* What a commit carries while the lock is not held. */
+struct commit {
+	struct key *key;
+	struct buffer content;
+	struct version *base;
+	uint64_t change; /* number of the last change in content */
+	struct timespec modified;
+};
+
+static void commit_release(struct commit *commit)
+{
+	free(commit->key);
+	buffer_wipe(&commit->content);
+	version_drop(commit->base);
+}
+
+static int commit_prepare(const struct filesystem *filesystem, const struct node *node,
+			  struct commit *commit)
+{
+	const struct draft *draft = node->draft;
+	struct key key = tree_key(&filesystem->tree, node->parent, node->name);
+
+	commit->key = key_copy(&key);
+	if (!commit->key ||
+	    buffer_append(&commit->content, draft->content.data, draft->content.size))
+		return -ENOMEM;
+	commit->base = version_hold(draft->base);
+	commit->change = node->change_count;
+	commit->modified = draft->modified;
+	return 0;
+}
+
+static bool content_equals(const struct version *version, const struct buffer *content)
+{
+	return version && version->content.size == content->size &&
+	       (!content->size || !memcmp(version->content.data, content->data, content->size));
+}
+
+/* Takes over what the store has now. Changes that were written meanwhile stay uncommitted, on the new base. */
+static void commit_finish(struct node *node, struct commit *commit, struct version *version)
+{
+	node->committed_change = commit->change;
+	draft_show_committed(node, version, commit->modified);
+	version_drop(node->last_commit);
+	node->last_commit = node->writers ? version_hold(version) : NULL;
+	if (!node->draft)
+		return;
+	if (draft_is_dirty(node)) {
+		version_drop(node->draft->base);
+		node->draft->base = version_hold(version);
+		return;
+	}
+	draft_drop(node);
+	for (struct handle *writer = node->writers; writer; writer = writer->next_writer) {
+		version_drop(writer->version);
+		writer->version = version_hold(version);
+		writer->remote_changes = node->remote_changes;
+	}
+}
+
+static int commit_store(struct filesystem *filesystem, struct commit *commit, struct call *call,
+			struct version **ret_version)
+{
+	const struct put put = {
+		.content = commit->content.data,
+		.size = commit->content.size,
+		.base = commit->base,
+		.new_type = name_type(commit->key->data_id),
+	};
+	char text[KEY_TEXT_SIZE];
+	int error = store_put(filesystem->store, commit->key, &put, call, ret_version);
+
+	key_format(commit->key, text, sizeof(text));
+	if (error)
+		log_error("%s: not saved: %s", text, call->reason);
+	else
+		log_info("%s: saved, %zu bytes", text, commit->content.size);
+	return error;
+}
+
+int draft_commit(struct filesystem *filesystem, struct node *node, pid_t process, struct call *call)
+{
+	struct tree *tree = &filesystem->tree;
+	struct commit commit = { 0 };
+	cleanup_version struct version *version = NULL;
+	int error = 0;
+
+	while (!error && node->committing)
+		error = tree_wait(tree, call);
+	if (error || !draft_is_dirty(node) || !node->parent || node->kind != NODE_CONFIG)
+		return error;
+	if (draft_is_blank(node))
+		return call_fail(call, -EINVAL, "%s: a config can't be empty", node->name);
+	error = commit_prepare(filesystem, node, &commit);
+	if (error)
+		goto out;
+	if (content_equals(commit.base, &commit.content)) {
+		version = version_hold(commit.base);
+		commit_finish(node, &commit, version);
+		goto out;
+	}
+	node->committing = true;
+	node_hold(node);
+	pthread_mutex_unlock(&tree->lock);
+	error = commit_store(filesystem, &commit, call, &version);
+	pthread_mutex_lock(&tree->lock);
+	node->committing = false;
+	pthread_cond_broadcast(&tree->changed);
+	if (error) {
+		node_set_error(node, call->reason);
+		node->failed_process = process;
+	} else {
+		commit_finish(node, &commit, version);
+	}
+	tree_drop(tree, node);
+out:
+	commit_release(&commit);
+	return error;
+}

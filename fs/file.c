@@ -1,0 +1,471 @@
+#include "fs/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/attributes.h"
+#include "fs/draft.h"
+#include "fs/grace.h"
+#include "fs/process.h"
+#include "fs/scratch.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define RELEASE_TIMEOUT_MS 30000 /* nobody waits for it */
+
+static struct handle *handle_of(const struct fuse_file_info *info)
+{
+	return (struct handle *)(uintptr_t)info->fh;
+}
+
+/* --------------------------------------------------------------- attributes */
+
+void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+{
+	struct request request;
+	struct stat stat;
+	cleanup_version struct version *version = NULL;
+	int error = 0;
+
+	(void)info; /* fstat never passes the handle */
+	request_start(&request, fuse);
+	request_lock(&request);
+	struct node *node = tree_node(request_tree(&request), id);
+	if (node->kind == NODE_CONFIG && node->parent &&
+	    !(node->draft && draft_is_visible_to(node, request.thread)))
+		error = attributes_load(&request, node, &version);
+	if (store_error_is_outage(error) && *node->md5)
+		error = 0;
+	double timeout_s = attributes_timeout_s(node);
+	attributes_fill(node, request.thread, &stat);
+	request_unlock(&request);
+	if (error)
+		request_reply_error(&request, error);
+	else
+		fuse_reply_attr(fuse, &stat, timeout_s);
+}
+
+static int set_owner(const struct request *request, struct node *node, const struct stat *stat, int to_set)
+{
+	if (node_is_scratch(node)) {
+		if (to_set & FUSE_SET_ATTR_UID)
+			node->uid = stat->st_uid;
+		if (to_set & FUSE_SET_ATTR_GID)
+			node->gid = stat->st_gid;
+		return 0;
+	}
+	(void)request;
+	if ((to_set & FUSE_SET_ATTR_UID) && stat->st_uid != node->uid)
+		return -EPERM;
+	if ((to_set & FUSE_SET_ATTR_GID) && stat->st_gid != node->gid)
+		return -EPERM;
+	return 0;
+}
+
+/* A mode may only be narrowed: what Nacos and the mount grant is the ceiling. */
+static void set_mode(const struct request *request, struct node *node, mode_t mode)
+{
+	mode &= 07777;
+	if (node->kind == NODE_CONFIG)
+		mode &= filesystem_file_mode(request->filesystem);
+	else if (!node_is_scratch(node))
+		mode &= filesystem_directory_mode(request->filesystem);
+	node->mode = mode;
+}
+
+/* Times of a config are kept until its content changes; the server has no place for them. */
+static void set_times(struct node *node, const struct stat *stat, int to_set)
+{
+	if (!(to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+		return;
+	node->modified = to_set & FUSE_SET_ATTR_MTIME_NOW ? clock_now() : stat->st_mtim;
+	if (node->draft)
+		node->draft->modified = node->modified;
+}
+
+/* truncate by path: saved at once, unless somebody is writing; then it is theirs to save. */
+static int truncate_directly(struct request *request, struct node *node, size_t size)
+{
+	cleanup_version struct version *version = NULL;
+	int error = attributes_load(request, node, &version);
+
+	if (!error && version && version->content.size == size && !node->draft)
+		return 0;
+	if (!error)
+		error = draft_change_directly(node, version);
+	if (!error)
+		error = buffer_resize(&node->draft->content, size);
+	if (error || node->writers)
+		return error;
+	if (draft_is_blank(node)) {
+		grace_keep_empty(request->filesystem, node);
+		return 0;
+	}
+	error = draft_commit(request->filesystem, node, process_of_thread(request->thread), &request->call);
+	if (!node->writers)
+		draft_drop(node);
+	return error;
+}
+
+static int set_size(struct request *request, struct node *node, struct handle *handle, off_t size)
+{
+	if (size < 0)
+		return -EINVAL;
+	if (node->kind != NODE_CONFIG)
+		return scratch_resize(request_tree(request), node, (size_t)size);
+	if ((uint64_t)size > STORE_CONTENT_LIMIT)
+		return -EFBIG;
+	if (!handle || !handle->may_write)
+		return truncate_directly(request, node, (size_t)size);
+	if (handle->error)
+		return handle->error;
+	int error = draft_change(handle);
+	return error ? error : buffer_resize(&node->draft->content, (size_t)size);
+}
+
+void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info)
+{
+	struct request request;
+	struct stat shown;
+	int error = 0;
+
+	request_start(&request, fuse);
+	request_lock(&request);
+	struct node *node = tree_node(request_tree(&request), id);
+	if (request.filesystem->read_only && !node_is_scratch(node))
+		error = -EROFS;
+	if (!error && (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
+		error = set_owner(&request, node, stat, to_set);
+	if (!error && (to_set & FUSE_SET_ATTR_SIZE))
+		error = set_size(&request, node, info ? handle_of(info) : NULL, stat->st_size);
+	if (!error && (to_set & FUSE_SET_ATTR_MODE))
+		set_mode(&request, node, stat->st_mode);
+	if (!error) {
+		set_times(node, stat, to_set);
+		node->changed = clock_now();
+	}
+	double timeout_s = attributes_timeout_s(node);
+	attributes_fill(node, request.thread, &shown);
+	request_unlock(&request);
+	if (error)
+		request_reply_error(&request, error);
+	else
+		fuse_reply_attr(fuse, &shown, timeout_s);
+}
+
+void file_readlink(fuse_req_t fuse, fuse_ino_t id)
+{
+	struct request request;
+
+	request_start(&request, fuse);
+	request_lock(&request);
+	const struct node *node = tree_node(request_tree(&request), id);
+	cleanup_free char *target = strdup(node->content.data ? node->content.data : "");
+	request_unlock(&request);
+	if (target)
+		fuse_reply_readlink(fuse, target);
+	else
+		request_reply_error(&request, -ENOMEM);
+}
+
+/* --------------------------------------------------------------------- open */
+
+static int open_config(struct request *request, struct node *node, int flags, struct handle **ret_handle)
+{
+	cleanup_version struct version *version = NULL;
+	cleanup_version struct version *read = NULL;
+	bool for_writing = (flags & O_ACCMODE) != O_RDONLY;
+
+	if (for_writing && request->filesystem->read_only)
+		return -EROFS;
+	int error = attributes_load(request, node, &version);
+	if (!error && for_writing && node->parent) {
+		struct key borrowed = tree_key(request_tree(request), node->parent, node->name);
+		cleanup_free struct key *key = key_copy(&borrowed);
+		if (!key)
+			return -ENOMEM;
+		request_unlock(request);
+		error = store_check_write(request->filesystem->store, key, &request->call);
+		request_lock(request);
+	}
+	if (!error)
+		error = for_writing ? 0 : draft_version_for_reader(node, version, &read);
+	if (error)
+		return error;
+	struct handle *handle = handle_new(node, flags, for_writing ? version : read,
+					   process_of_thread(request->thread));
+	if (!handle)
+		return -ENOMEM;
+	if (for_writing && (flags & O_TRUNC)) {
+		error = draft_change(handle);
+		if (error) {
+			handle_free(request->filesystem, handle);
+			return error;
+		}
+		buffer_clear(&node->draft->content);
+	}
+	*ret_handle = handle;
+	return 0;
+}
+
+static int open_scratch(struct request *request, struct node *node, int flags, struct handle **ret_handle)
+{
+	struct handle *handle = handle_new(node, flags, NULL, process_of_thread(request->thread));
+
+	if (!handle)
+		return -ENOMEM;
+	if (handle->may_write && (flags & O_TRUNC))
+		scratch_resize(request_tree(request), node, 0);
+	*ret_handle = handle;
+	return 0;
+}
+
+int file_open_node(struct request *request, struct node *node, struct fuse_file_info *info)
+{
+	struct handle *handle = NULL;
+	int error = node->kind == NODE_CONFIG ? open_config(request, node, info->flags, &handle) :
+						open_scratch(request, node, info->flags, &handle);
+
+	if (error)
+		return error;
+	info->fh = (uintptr_t)handle;
+	/* The page cache can't hold two versions of one file, and a reader keeps the one that it opened. */
+	info->direct_io = 1;
+	info->noflush = !handle->may_write;
+	return 0;
+}
+
+void file_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+{
+	struct request request;
+
+	request_start(&request, fuse);
+	request_lock(&request);
+	struct node *node = tree_node(request_tree(&request), id);
+	node_hold(node);
+	int error = file_open_node(&request, node, info);
+	tree_drop(request_tree(&request), node);
+	request_unlock(&request);
+	if (error) {
+		request_reply_error(&request, error);
+	} else if (fuse_reply_open(fuse, info) == -ENOENT) {
+		/* The caller is gone: there will be no release. */
+		request_lock(&request);
+		handle_free(request.filesystem, handle_of(info));
+		request_unlock(&request);
+	}
+}
+
+/* ------------------------------------------------------------ read and write */
+
+/* Copies what is at offset, so that the answer can be sent without the lock. */
+static void reply_copy(const struct request *request, const struct buffer *content, size_t size,
+		       off_t offset)
+{
+	size_t start = (uint64_t)offset < content->size ? (size_t)offset : content->size;
+	size_t length = content->size - start < size ? content->size - start : size;
+	cleanup_buffer_wipe struct buffer copy = BUFFER_INIT;
+	int error = length ? buffer_append(&copy, content->data + start, length) : 0;
+
+	request_unlock(request);
+	if (error)
+		request_reply_error(request, error);
+	else
+		fuse_reply_buf(request->fuse, copy.data, length);
+}
+
+void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+
+	(void)id;
+	request_start(&request, fuse);
+	request_lock(&request);
+	const struct node *node = handle->node;
+	if (node->kind != NODE_CONFIG && !handle->version) {
+		reply_copy(&request, &node->content, size, offset);
+		return;
+	}
+	if (handle->may_write && node->draft) {
+		reply_copy(&request, &node->draft->content, size, offset);
+		return;
+	}
+	cleanup_version struct version *version = version_hold(handle->version);
+	request_unlock(&request);
+	if (!version || (uint64_t)offset >= version->content.size) {
+		fuse_reply_buf(fuse, NULL, 0);
+		return;
+	}
+	size_t left = version->content.size - (size_t)offset;
+	fuse_reply_buf(fuse, version->content.data + offset, left < size ? left : size);
+}
+
+static int write_config(struct handle *handle, const char *data, size_t size, off_t offset)
+{
+	struct node *node = handle->node;
+
+	if (handle->error)
+		return handle->error;
+	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT && !(handle->flags & O_APPEND))
+		return handle->error = -EFBIG;
+	int error = draft_change(handle);
+	if (error)
+		return handle->error = error;
+	/* The kernel computes the offset of an append from the size that it knows, which may be another version's. */
+	if (handle->flags & O_APPEND)
+		offset = (off_t)node->draft->content.size;
+	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT)
+		return handle->error = -EFBIG;
+	return handle->error = buffer_write(&node->draft->content, data, size, (size_t)offset);
+}
+
+void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, off_t offset,
+		struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+	int error;
+
+	(void)id;
+	request_start(&request, fuse);
+	request_lock(&request);
+	if (handle->node->kind == NODE_CONFIG)
+		error = write_config(handle, data, size, offset);
+	else
+		error = scratch_write(request_tree(&request), handle->node, data, size, offset,
+				      handle->flags & O_APPEND);
+	request_unlock(&request);
+	if (error)
+		request_reply_error(&request, error);
+	else
+		fuse_reply_write(fuse, size);
+}
+
+/* -------------------------------------------------------------------- commit */
+
+static int count_other_writers(const struct handle *handle, pid_t process)
+{
+	int count = 0;
+
+	for (const struct handle *other = handle->node->writers; other; other = other->next_writer)
+		if (other != handle && other->process == process)
+			count++;
+	return count;
+}
+
+/* Has the process descriptors of this very open file left? Those of other opens of the same file do not count. */
+static bool has_duplicates(const struct handle *handle, pid_t process)
+{
+	const struct node *node = handle->node;
+
+	return process_count_writers(process, node->id, node->name) > count_other_writers(handle, process);
+}
+
+/*
+ * FLUSH comes for each close of each duplicate: `echo x > file` sends two, the first while the file is empty. The descriptor that is being
+ * closed is out of the table already, so any that is left is another one. Where /proc tells nothing, every close is a
+ * last one: a publish too many rather than one too few.
+ */
+static bool is_last_close(const struct handle *handle, pid_t closer)
+{
+	if (has_duplicates(handle, closer))
+		return false;
+	return closer == handle->process || !has_duplicates(handle, handle->process);
+}
+
+static void abandon(struct handle *handle)
+{
+	struct node *node = handle->node;
+
+	handle->abandoned = true;
+	handle->last_change = 0;
+	log_warning("%s: its writer was killed, what it wrote is dropped", node->name);
+	for (const struct handle *other = node->writers; other; other = other->next_writer)
+		if (handle_is_dirty(other))
+			return;
+	draft_drop(node);
+}
+
+/* Saves what the handle changed; a failure stays with the handle, unless the file is only empty so far. */
+static int commit_handle(struct request *request, struct handle *handle)
+{
+	struct node *node = handle->node;
+
+	if (node->deferred && node->parent)
+		return 0;
+	int error = draft_commit(request->filesystem, node, process_of_thread(request->thread),
+				 &request->call);
+	if (error && !(error == -EINVAL && draft_is_blank(node)))
+		handle->error = error;
+	return error;
+}
+
+void file_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+
+	(void)id;
+	request_start(&request, fuse);
+	request_lock(&request);
+	int error = handle->error;
+	if (!error && handle->node->kind == NODE_CONFIG && handle_is_dirty(handle)) {
+		if (process_is_killed(request.thread))
+			abandon(handle);
+		else if (is_last_close(handle, process_of_thread(request.thread)))
+			error = commit_handle(&request, handle);
+	}
+	request_unlock(&request);
+	request_reply_error(&request, error);
+}
+
+void file_fsync(fuse_req_t fuse, fuse_ino_t id, int data_only, struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+
+	(void)id;
+	(void)data_only;
+	request_start(&request, fuse);
+	request_lock(&request);
+	int error = handle->error;
+	if (!error && handle->node->kind == NODE_CONFIG && handle_is_dirty(handle))
+		error = commit_handle(&request, handle);
+	request_unlock(&request);
+	request_reply_error(&request, error);
+}
+
+/* Changes that no close saved: whoever made them left without one (a descriptor sent away, a daemon's child). */
+static void commit_late(struct request *request, struct handle *handle)
+{
+	struct node *node = handle->node;
+
+	if (node->kind != NODE_CONFIG || handle->error || !handle_is_dirty(handle))
+		return;
+	if (node->deferred) {
+		grace_save_later(request->filesystem, node);
+		return;
+	}
+	if (draft_is_blank(node))
+		return;
+	call_start(&request->call, RELEASE_TIMEOUT_MS);
+	handle->error = draft_commit(request->filesystem, node, 0, &request->call);
+}
+
+void file_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+
+	(void)id;
+	request_start(&request, fuse);
+	request_lock(&request);
+	commit_late(&request, handle);
+	handle_free(request.filesystem, handle);
+	request_unlock(&request);
+	request_reply_error(&request, 0);
+}

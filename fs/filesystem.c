@@ -1,0 +1,51 @@
+#include "fs/filesystem.h"
+
+#include <string.h>
+
+#include "util/clock.h"
+
+mode_t filesystem_file_mode(const struct filesystem *filesystem)
+{
+	return FILE_MODE & ~filesystem->umask & (filesystem->read_only ? 0444 : 0777);
+}
+
+mode_t filesystem_directory_mode(const struct filesystem *filesystem)
+{
+	/* Who may read names may pass through. */
+	return (DIRECTORY_MODE | 0007) & ~filesystem->umask & (filesystem->read_only ? 0555 : 0777);
+}
+
+int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem)
+{
+	return filesystem->timeout_ms / 2 > 1000 ? filesystem->timeout_ms / 2 : filesystem->timeout_ms;
+}
+
+struct node *filesystem_add_node(struct filesystem *filesystem, struct node *parent, const char *name,
+				 enum node_kind kind)
+{
+	struct node *node = tree_add(&filesystem->tree, parent, name, kind);
+
+	if (!node)
+		return NULL;
+	node->mode = node_is_directory(node) ? filesystem_directory_mode(filesystem) :
+					       filesystem_file_mode(filesystem);
+	node->uid = filesystem->uid;
+	node->gid = filesystem->gid;
+	node->modified = node->changed = clock_now();
+	return node;
+}
+
+void filesystem_show_version(struct node *node, const struct version *version)
+{
+	node->stored = true;
+	if (!strcmp(node->md5, version->md5))
+		return;
+	if (*node->md5) {
+		node->remote_changes++;
+		node->remote_changed_ms = clock_monotonic_ms();
+	}
+	strcpy(node->md5, version->md5);
+	node->size = version->content.size;
+	node->modified = version->modified_ms ? clock_from_ms(version->modified_ms) : clock_now();
+	node->changed = node->modified;
+}

@@ -1,0 +1,63 @@
+/*
+ * The mounted filesystem: the tree, the store below it, and how the mount was asked for. One of these exists; the FUSE
+ * handlers get it as their user data.
+ *
+ * One lock guards it all, tree->lock. It is never held while the store is asked or the kernel is called.
+ */
+#ifndef NACOSFS_FS_FILESYSTEM_H
+#define NACOSFS_FS_FILESYSTEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fs/tree.h"
+#include "store/store.h"
+
+struct grace;
+
+struct filesystem {
+	struct store *store; /* not owned */
+	struct tree tree;
+	struct grace *grace;
+
+	/* Of the mount; constant. */
+	bool read_only;
+	bool no_attributes;
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+	int64_t timeout_ms;
+	const char *const *namespaces; /* of the option, shown when the server won't list any; up to a NULL */
+};
+
+/* What a scratch file may hold, and all of them together. Beyond: ENOSPC. */
+#define SCRATCH_FILE_LIMIT ((size_t)32 << 20)
+#define SCRATCH_TOTAL_LIMIT ((size_t)256 << 20)
+#define SCRATCH_COUNT_LIMIT 65536
+
+#define FILE_MODE 0660
+#define DIRECTORY_MODE 0770
+
+/* The permission bits that Nacos and the mount grant: nobody can widen them. */
+mode_t filesystem_file_mode(const struct filesystem *filesystem);
+mode_t filesystem_directory_mode(const struct filesystem *filesystem);
+
+/*
+ * How long a request may ask the server while its whole directory waits for it (LOOKUP, READDIR, CREATE, UNLINK, RENAME,
+ * ...): half of what others may, because everybody who comes by waits with it.
+ */
+int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem);
+
+/* A node with the owner, mode and times of this mount. With the lock; there must be no child of that name. */
+struct node *filesystem_add_node(struct filesystem *filesystem, struct node *parent, const char *name,
+				 enum node_kind kind);
+
+/*
+ * Shows a version that the server has as the content of a config: size, times, md5. What is shown already is not touched,
+ * so that nothing moves by itself; another content counts as a remote change. With the lock.
+ */
+void filesystem_show_version(struct node *node, const struct version *version);
+
+#endif

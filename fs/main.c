@@ -1,0 +1,271 @@
+/*
+ * nacosfs: the start and the end of the program. The stack of stores is written out here:
+ *
+ *	file system operations > cache > nacos
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/directory.h"
+#include "fs/filesystem.h"
+#include "fs/grace.h"
+#include "fs/mountpoint.h"
+#include "fs/operations.h"
+#include "fs/options.h"
+#include "nacos/client.h"
+#include "store/cache.h"
+#include "store/nacos_store.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+/* A stuck request keeps its thread for as long as the timeout; others must still find one. */
+#define MAX_THREADS 256
+#define MAX_IDLE_THREADS 8
+#define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
+
+/* All that lives from start to end. */
+struct program {
+	struct command_line command_line;
+	struct nacos_client *client;
+	struct store *nacos;
+	struct store *cache;
+	const char **namespaces;
+	struct filesystem filesystem;
+	struct fuse_args arguments;
+	struct fuse_session *session;
+};
+
+static int connect_client(struct program *program, struct call *call)
+{
+	const struct command_line *command_line = &program->command_line;
+	const struct mount_options *options = &command_line->options;
+	const struct nacos_client_options client_options = {
+		.hosts = command_line->source.hosts,
+		.host_count = command_line->source.host_count,
+		.https = command_line->source.https,
+		.ca_file = options->tls_ca_file,
+		.cert_file = options->tls_cert_file,
+		.key_file = options->tls_key_file,
+		.username = options->username,
+		.password_file = options->password_file,
+		.console_url = options->console_url,
+	};
+	int error = nacos_client_new(&client_options, &program->client);
+
+	return error ? error : nacos_client_connect(program->client, call);
+}
+
+static int build_stack(struct program *program)
+{
+	const struct cache_options cache_options = {
+		.content_limit = CACHE_CONTENT_LIMIT,
+		.refresh_ms = (int64_t)program->command_line.options.refresh_seconds * 1000,
+	};
+	int error = nacos_store_new(program->client, &program->nacos);
+
+	return error ? error : cache_new(program->nacos, &cache_options, &program->cache);
+}
+
+static int build_filesystem(struct program *program)
+{
+	const struct command_line *command_line = &program->command_line;
+	const struct mount_options *options = &command_line->options;
+	struct filesystem *filesystem = &program->filesystem;
+	const struct source *source = &command_line->source;
+
+	program->namespaces = calloc(options->namespaces.count + 1, sizeof(*program->namespaces));
+	if (!program->namespaces)
+		return -ENOMEM;
+	for (size_t i = 0; i < options->namespaces.count; i++)
+		program->namespaces[i] = options->namespaces.items[i];
+	filesystem->store = program->cache;
+	filesystem->read_only = options->read_only;
+	filesystem->no_attributes = options->no_xattr;
+	filesystem->uid = options->uid;
+	filesystem->gid = options->gid;
+	filesystem->umask = options->umask;
+	filesystem->timeout_ms = (int64_t)options->timeout_seconds * 1000;
+	filesystem->namespaces = program->namespaces;
+	int error = tree_init(&filesystem->tree, source->namespace_id, source->group);
+	if (error)
+		return error;
+	struct node *root = filesystem->tree.root;
+	root->mode = filesystem_directory_mode(filesystem);
+	root->uid = filesystem->uid;
+	root->gid = filesystem->gid;
+	root->modified = root->changed = clock_now();
+	return grace_new(filesystem);
+}
+
+/*
+ * Is what the mount will show there? The root's names must be listed, or refused with a clear no; a large namespace is only asked
+ * whether there is anything, because the mount must not wait for its listing.
+ */
+static int check_usable(struct program *program, struct call *call)
+{
+	const struct source *source = &program->command_line.source;
+	cleanup_namespace_names struct namespace_names names = { 0 };
+	int error;
+
+	if (!source->namespace_id) {
+		error = store_list_namespaces(program->cache, call, &names);
+		if ((error == -EOPNOTSUPP || error == -EACCES) && program->namespaces[0])
+			return 0;
+		return error;
+	}
+	error = store_check_any(program->cache, source->namespace_id, source->group, call);
+	return error == -ENOENT || error == -EACCES ? 0 : error;
+}
+
+/* Appends "-oTEXT" with the commas of value escaped, as libfuse splits at them. */
+static int add_fuse_option(struct fuse_args *arguments, const char *name, const char *value)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int error = buffer_append_format(&text, "-o%s", name);
+
+	for (; !error && value && *value; value++) {
+		if (*value == ',' || *value == '\\')
+			error = buffer_append_byte(&text, '\\');
+		if (!error)
+			error = buffer_append_byte(&text, *value);
+	}
+	if (error || fuse_opt_add_arg(arguments, text.data))
+		return -ENOMEM;
+	return 0;
+}
+
+static int build_fuse_arguments(struct program *program)
+{
+	const struct command_line *command_line = &program->command_line;
+	struct fuse_args *arguments = &program->arguments;
+
+	if (fuse_opt_add_arg(arguments, "nacosfs") ||
+	    add_fuse_option(arguments, "fsname=", command_line->source_text) ||
+	    add_fuse_option(arguments, "subtype=" MOUNTPOINT_SUBTYPE, NULL) ||
+	    add_fuse_option(arguments, "default_permissions", NULL))
+		return -ENOMEM;
+	if (command_line->options.allow_other && add_fuse_option(arguments, "allow_other", NULL))
+		return -ENOMEM;
+	if (command_line->kernel_options && add_fuse_option(arguments, command_line->kernel_options, NULL))
+		return -ENOMEM;
+	if (command_line->debug && fuse_opt_add_arg(arguments, "-d"))
+		return -ENOMEM;
+	return 0;
+}
+
+static int mount_session(struct program *program, struct call *call)
+{
+	const char *mountpoint = program->command_line.mountpoint;
+	int error = build_fuse_arguments(program);
+
+	if (error)
+		return error;
+	program->session = fuse_session_new(&program->arguments, &operations_table,
+					    sizeof(operations_table), &program->filesystem);
+	if (!program->session)
+		return call_fail(call, -EIO, "libfuse refuses these mount options");
+	if (fuse_session_mount(program->session, mountpoint))
+		return call_fail(call, -EIO, "can't mount on %s (is /dev/fuse there, and may you use it?)",
+				 mountpoint);
+	return 0;
+}
+
+/* Everything that can fail, in the order in which it is worth telling. Nothing is mounted unless all of it went well. */
+static int start(struct program *program, struct call *call)
+{
+	struct call network;
+	int error = mountpoint_prepare(program->command_line.mountpoint, call);
+
+	if (error)
+		return error;
+	call_start(&network, (int64_t)program->command_line.options.timeout_seconds * 1000);
+	error = connect_client(program, &network);
+	if (!error)
+		error = build_stack(program);
+	if (!error)
+		error = build_filesystem(program);
+	if (!error)
+		error = check_usable(program, &network);
+	if (error)
+		return call_fail(call, error, "%s", network.reason);
+	return program->command_line.fake ? 0 : mount_session(program, call);
+}
+
+static int serve(struct program *program)
+{
+	struct fuse_session *session = program->session;
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int error = -EIO;
+
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
+	fuse_loop_cfg_set_idle_threads(config, MAX_IDLE_THREADS);
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	if (fuse_set_signal_handlers(session))
+		goto out;
+	operations_block_count_signal();
+	if (!program->command_line.foreground)
+		log_to_syslog();
+	if (fuse_daemonize(program->command_line.foreground))
+		goto out;
+	log_info("%s is mounted on %s", program->command_line.source_text,
+		 program->command_line.mountpoint);
+	error = fuse_session_loop_mt(session, config);
+	fuse_remove_signal_handlers(session);
+	log_info("unmounting %s", program->command_line.mountpoint);
+	grace_stop(&program->filesystem);
+	error = error < 0 ? error : 0; /* a signal that ends the loop is no failure */
+out:
+	fuse_loop_cfg_destroy(config);
+	return error;
+}
+
+static void release(struct program *program)
+{
+	if (program->session) {
+		fuse_session_unmount(program->session);
+		fuse_session_destroy(program->session);
+	}
+	fuse_opt_free_args(&program->arguments);
+	if (program->filesystem.tree.root) {
+		grace_free(&program->filesystem);
+		tree_destroy(&program->filesystem.tree);
+	}
+	store_free(program->cache);
+	store_free(program->nacos);
+	nacos_client_free(program->client);
+	free(program->namespaces);
+	command_line_release(&program->command_line);
+}
+
+int main(int argc, char **argv)
+{
+	struct program program = { .arguments = FUSE_ARGS_INIT(0, NULL) };
+	struct call call;
+
+	call_start(&call, INT64_MAX);
+	int error = command_line_parse(argc, argv, &call, &program.command_line);
+	if (!error && program.command_line.show_help) {
+		options_print_help(stdout);
+		goto out;
+	}
+	if (!error && program.command_line.show_version) {
+		printf("nacosfs %s\n", NACOSFS_VERSION);
+		goto out;
+	}
+	log_set_level(error ? LOG_LEVEL_INFO : program.command_line.options.log_level);
+	if (!error)
+		error = start(&program, &call);
+	if (error)
+		fprintf(stderr, "nacosfs: %s\n", *call.reason ? call.reason : strerror(-error));
+	else if (program.session)
+		error = serve(&program);
+out:
+	release(&program);
+	return error ? 1 : 0;
+}

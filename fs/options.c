@@ -1,0 +1,896 @@
+#include "fs/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "util/buffer.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+#define CONFIG_FILE_LIMIT (1024 * 1024)
+#define HELP_COLUMN 26 /* where the explanations in --help begin */
+#define HELP_WIDTH 80
+#define LARGEST_ID (UINT_MAX - 1) /* the one above means "no such user" to the kernel */
+#define refuse(call, ...) call_fail((call), -EINVAL, __VA_ARGS__)
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+enum option_kind {
+	OPTION_FLAG, /* bool; has no value */
+	OPTION_TEXT, /* char * */
+	OPTION_PATH, /* char *, made absolute */
+	OPTION_URL, /* char * */
+	OPTION_LIST, /* struct options_list of names, separated by ':' */
+	OPTION_SECONDS, /* unsigned, from 1 to the entry's maximum */
+	OPTION_MASK, /* mode_t, octal */
+	OPTION_USER, /* uid_t, from a name or a number */
+	OPTION_GROUP, /* gid_t, from a name or a number */
+	OPTION_CHOICE, /* enum; the argument lists its names in order, separated by '|' */
+};
+
+struct option_entry {
+	const char *name;
+	enum option_kind kind;
+	size_t offset; /* of the field in struct mount_options */
+	const char *argument; /* as --help and the manual call it; NULL for a flag */
+	const char *default_text; /* NULL: all zeros, or see set_defaults() */
+	unsigned maximum; /* of OPTION_SECONDS */
+	const char *help; /* a sentence without its full stop */
+};
+
+#define FIELD(name) offsetof(struct mount_options, name)
+
+static const struct option_entry option_table[] = {
+	{ "config", OPTION_PATH, FIELD(config_file), "FILE", NULL, 0,
+	  "Read options from FILE: NAME = VALUE lines (NAME alone for a flag) and # comments" },
+	{ "username", OPTION_TEXT, FIELD(username), "NAME", NULL, 0,
+	  "Log in to Nacos as NAME; needs password_file" },
+	{ "password_file", OPTION_PATH, FIELD(password_file), "FILE", NULL, 0,
+	  "Read the password from FILE, which group and others must not be able to read" },
+	{ "tls_ca", OPTION_PATH, FIELD(tls_ca_file), "FILE", NULL, 0,
+	  "With https, trust the certificate authorities in FILE (PEM), not the system's" },
+	{ "tls_cert", OPTION_PATH, FIELD(tls_cert_file), "FILE", NULL, 0,
+	  "With https, show the server the client certificate in FILE (PEM); needs tls_key" },
+	{ "tls_key", OPTION_PATH, FIELD(tls_key_file), "FILE", NULL, 0,
+	  "The private key of that certificate (PEM)" },
+	{ "console", OPTION_URL, FIELD(console_url), "URL", NULL, 0,
+	  "Address of a 3.x console, where it is not http://HOST:8080" },
+	{ "namespaces", OPTION_LIST, FIELD(namespaces), "A:B:C", NULL, 0,
+	  "Show these namespaces when the server will not list them" },
+	{ "ro", OPTION_FLAG, FIELD(read_only), NULL, NULL, 0,
+	  "Read-only" },
+	{ "noxattr", OPTION_FLAG, FIELD(no_xattr), NULL, NULL, 0,
+	  "No extended attributes: a faster ls -l of very large groups" },
+	{ "allow_other", OPTION_FLAG, FIELD(allow_other), NULL, NULL, 0,
+	  "Let other users in, as far as the modes allow (always on when root mounts)" },
+	{ "uid", OPTION_USER, FIELD(uid), "USER", NULL, 0,
+	  "Owner of what is shown, a name or a number (default: who mounts)" },
+	{ "gid", OPTION_GROUP, FIELD(gid), "GROUP", NULL, 0,
+	  "Group of what is shown, a name or a number (default: that of who mounts)" },
+	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
+	  "Permission bits to take away from what is shown, octal" },
+	{ "timeout", OPTION_SECONDS, FIELD(timeout_seconds), "SECONDS", "10", 3600,
+	  "Deadline of a file operation that has to ask a server" },
+	{ "refresh", OPTION_SECONDS, FIELD(refresh_seconds), "SECONDS", "30", 86400,
+	  "How often listings are compared with the server" },
+	/* in the order of enum log_level */
+	{ "log", OPTION_CHOICE, FIELD(log_level), "error|warning|info|debug", "info", 0,
+	  "The least important messages to log" },
+};
+
+/* An enum without negative values is an unsigned int to gcc: set_choice() relies on it. */
+_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
+
+/* Flags that libfuse 3.14 takes and hands to the kernel. */
+static const char *const kernel_flags[] = {
+	"suid", "nosuid", "dev", "nodev", "exec", "noexec",
+	"sync", "async", "dirsync", "atime", "noatime",
+};
+
+/*
+ * What mount(8), systemd and fstab need for themselves and pass on all the same, and the flags for
+ * access times, which mean nothing here and which libfuse does not know. Values are ignored too:
+ * mount(8) says user=NAME, and comment= always has one.
+ */
+static const char *const ignored_names[] = {
+	"auto", "noauto", "comment", "defaults", "group", "nogroup", "helper", "_netdev", "nofail",
+	"owner", "noowner", "uhelper", "user", "nouser", "users", "nousers",
+	"diratime", "nodiratime", "lazytime", "nolazytime", "relatime", "norelatime", "strictatime",
+	"nostrictatime",
+};
+
+/* What people try to pass a secret by value with. */
+static const char *const secret_names[] = {
+	"access_key", "access_token", "accessKey", "accessToken", "pass", "passwd", "password",
+	"pwd", "secret", "secret_key", "secretKey", "security_token", "securityToken", "token",
+};
+
+/* An option as it was written somewhere. */
+struct setting {
+	const char *name;
+	const char *value; /* NULL: there was no '=' */
+	const char *directory; /* which relative paths start from; NULL: the current one */
+};
+
+static int fail_no_memory(struct call *call)
+{
+	return call_fail(call, -ENOMEM, "out of memory");
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+static void list_release(struct options_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+	memset(list, 0, sizeof(*list));
+}
+#define cleanup_list __attribute__((cleanup(list_release)))
+
+static int list_append(struct options_list *list, const char *text, size_t size, struct call *call)
+{
+	char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
+	char *item = NULL;
+
+	if (!items)
+		return fail_no_memory(call);
+	list->items = items;
+	item = strndup(text, size);
+	if (!item)
+		return fail_no_memory(call);
+	items[list->count++] = item;
+	return 0;
+}
+
+static bool list_has(const struct options_list *list, const char *text, size_t size)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strlen(list->items[i]) == size && !memcmp(list->items[i], text, size))
+			return true;
+	return false;
+}
+
+/* Digits only: no sign, no blanks, no 0x, which strtoul() would all take. */
+static bool parse_number(const char *text, unsigned base, unsigned maximum, unsigned *ret_number)
+{
+	unsigned long long number = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text >= (char)('0' + base))
+			return false;
+		number = number * base + (unsigned)(*text - '0');
+		if (number > maximum)
+			return false;
+	}
+	*ret_number = (unsigned)number;
+	return true;
+}
+
+static int replace_text(char **field, char *text, struct call *call)
+{
+	if (!text)
+		return fail_no_memory(call);
+	free(*field);
+	*field = text;
+	return 0;
+}
+
+/* directory NULL: the current one. */
+static int make_absolute(const char *path, const char *directory, struct call *call, char **field)
+{
+	cleanup_free char *current = NULL;
+	char *absolute = NULL;
+
+	if (path[0] == '/')
+		return replace_text(field, strdup(path), call);
+	if (!directory) {
+		current = getcwd(NULL, 0);
+		if (!current)
+			return call_fail(call, -errno, "%s: write a path that begins with '/': %s",
+					 path, strerror(errno));
+		directory = current;
+	}
+	if (asprintf(&absolute, "%s/%s", directory, path) < 0)
+		return fail_no_memory(call);
+	return replace_text(field, absolute, call);
+}
+
+static int set_url(const char *name, const char *value, struct call *call, char **field)
+{
+	size_t size = strlen(value), scheme_size = 0;
+
+	if (!strncmp(value, "http://", 7))
+		scheme_size = 7;
+	else if (!strncmp(value, "https://", 8))
+		scheme_size = 8;
+	while (size > scheme_size && value[size - 1] == '/')
+		size--;
+	/* The value is not repeated: what stands before an '@' may be a password. */
+	if (!scheme_size || size == scheme_size || strpbrk(value, "@?# \\") ||
+	    strchr("/:", value[scheme_size]))
+		return refuse(call,
+			      "option \"%s\": write http://HOST:PORT or https://HOST:PORT, "
+			      "without user, '?' and '#'",
+			      name);
+	return replace_text(field, strndup(value, size), call);
+}
+
+static int set_list(const char *name, const char *value, struct call *call,
+		    struct options_list *field)
+{
+	cleanup_list struct options_list list = { 0 };
+	const char *item = value;
+
+	for (;;) {
+		size_t size = strcspn(item, ":");
+		int error = 0;
+
+		if (!source_is_name(item, size))
+			return refuse(call, "option \"%s\": \"%.*s\" can't be a name: write A:B:C",
+				      name, (int)size, item);
+		if (list_has(&list, item, size))
+			return refuse(call, "option \"%s\" names \"%.*s\" twice", name, (int)size,
+				      item);
+		error = list_append(&list, item, size, call);
+		if (error)
+			return error;
+		if (!item[size])
+			break;
+		item += size + 1;
+	}
+	list_release(field);
+	*field = list;
+	memset(&list, 0, sizeof(list));
+	return 0;
+}
+
+static int set_seconds(const struct option_entry *entry, const char *value, struct call *call,
+		       unsigned *field)
+{
+	unsigned seconds = 0;
+
+	if (!parse_number(value, 10, entry->maximum, &seconds) || seconds < 1)
+		return refuse(call,
+			      "option \"%s\": \"%s\" is not a whole number of seconds, 1 to %u",
+			      entry->name, value, entry->maximum);
+	*field = seconds;
+	return 0;
+}
+
+static int set_mask(const char *name, const char *value, struct call *call, mode_t *field)
+{
+	if (!parse_number(value, 8, 0777, field))
+		return refuse(call, "option \"%s\": \"%s\" is not an octal mask, 0000 to 0777",
+			      name, value);
+	return 0;
+}
+
+static int set_user(const char *name, const char *value, struct call *call, uid_t *field)
+{
+	const struct passwd *user = NULL;
+
+	if (parse_number(value, 10, LARGEST_ID, field))
+		return 0;
+	user = getpwnam(value);
+	if (!user)
+		return refuse(call, "option \"%s\": there is no user \"%s\"", name, value);
+	*field = user->pw_uid;
+	return 0;
+}
+
+static int set_group(const char *name, const char *value, struct call *call, gid_t *field)
+{
+	const struct group *group = NULL;
+
+	if (parse_number(value, 10, LARGEST_ID, field))
+		return 0;
+	group = getgrnam(value);
+	if (!group)
+		return refuse(call, "option \"%s\": there is no group \"%s\"", name, value);
+	*field = group->gr_gid;
+	return 0;
+}
+
+static int set_choice(const struct option_entry *entry, const char *value, struct call *call,
+		      unsigned *field)
+{
+	const char *choice = entry->argument;
+
+	for (unsigned i = 0;; i++) {
+		size_t size = strcspn(choice, "|");
+
+		if (strlen(value) == size && !memcmp(value, choice, size)) {
+			*field = i;
+			return 0;
+		}
+		if (!choice[size])
+			break;
+		choice += size + 1;
+	}
+	return refuse(call, "option \"%s\": \"%s\" is none of %s", entry->name, value,
+		      entry->argument);
+}
+
+static int set_entry(const struct option_entry *entry, const struct setting *setting,
+		     struct call *call, struct mount_options *options)
+{
+	void *field = (char *)options + entry->offset;
+
+	switch (entry->kind) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_TEXT:
+		return replace_text(field, strdup(setting->value), call);
+	case OPTION_PATH:
+		return make_absolute(setting->value, setting->directory, call, field);
+	case OPTION_URL:
+		return set_url(entry->name, setting->value, call, field);
+	case OPTION_LIST:
+		return set_list(entry->name, setting->value, call, field);
+	case OPTION_SECONDS:
+		return set_seconds(entry, setting->value, call, field);
+	case OPTION_MASK:
+		return set_mask(entry->name, setting->value, call, field);
+	case OPTION_USER:
+		return set_user(entry->name, setting->value, call, field);
+	case OPTION_GROUP:
+		return set_group(entry->name, setting->value, call, field);
+	case OPTION_CHOICE:
+		return set_choice(entry, setting->value, call, field);
+	}
+	abort(); /* a new kind must be added above */
+}
+
+/* Finds the entry of a setting and makes sure that it has a value where it must. */
+static int find_entry(const struct setting *setting, struct call *call,
+		      const struct option_entry **ret_entry)
+{
+	const char *name = setting->name;
+
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option_entry *entry = &option_table[i];
+
+		if (strcmp(name, entry->name))
+			continue;
+		if (entry->kind == OPTION_FLAG && setting->value)
+			return refuse(call, "option \"%s\" takes no value", name);
+		if (entry->kind != OPTION_FLAG && (!setting->value || !*setting->value))
+			return refuse(call, "option \"%s\" needs a value: %s=%s", name, name,
+				      entry->argument);
+		for (const char *byte = setting->value; byte && *byte; byte++)
+			if ((unsigned char)*byte < 0x20 || *byte == 0x7f)
+				return refuse(call, "option \"%s\" has a control character", name);
+		*ret_entry = entry;
+		return 0;
+	}
+	if (is_one_of(name, secret_names, ARRAY_SIZE(secret_names)))
+		return refuse(call,
+			      "option \"%s\" is refused: others could read the secret here, put it "
+			      "into a file of its own (password_file=FILE for the login)",
+			      name);
+	return refuse(call, "unknown option \"%s\" (nacosfs --help lists them)", name);
+}
+
+static int set_option(const struct setting *setting, struct call *call,
+		      struct mount_options *options)
+{
+	const struct option_entry *entry = NULL;
+	int error = find_entry(setting, call, &entry);
+
+	if (error)
+		return error;
+	return set_entry(entry, setting, call, options);
+}
+
+static int set_defaults(struct call *call, struct mount_options *options)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option_entry *entry = &option_table[i];
+		struct setting setting = { .name = entry->name, .value = entry->default_text };
+		int error = setting.value ? set_entry(entry, &setting, call, options) : 0;
+
+		if (error)
+			return error;
+	}
+	options->allow_other = geteuid() == 0;
+	options->uid = getuid();
+	options->gid = getgid();
+	return 0;
+}
+
+static void release_options(struct mount_options *options)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option_entry *entry = &option_table[i];
+		void *field = (char *)options + entry->offset;
+
+		if (entry->kind == OPTION_LIST)
+			list_release(field);
+		if (entry->kind == OPTION_TEXT || entry->kind == OPTION_PATH ||
+		    entry->kind == OPTION_URL)
+			free(*(char **)field);
+	}
+	memset(options, 0, sizeof(*options));
+}
+
+/* The config file. */
+
+static char *trim(char *text)
+{
+	char *end = NULL;
+
+	text += strspn(text, " \t\r");
+	end = text + strlen(text);
+	while (end > text && strchr(" \t\r", end[-1]))
+		end--;
+	*end = '\0';
+	return text;
+}
+
+/* given has a place for each entry of the table: whether a line before this one has set it. */
+static int apply_config_line(char *line, const char *directory, bool *given, struct call *call,
+			     struct mount_options *options)
+{
+	const struct option_entry *entry = NULL;
+	struct setting setting = { .directory = directory };
+	char *name = trim(line);
+	char *equals = strchr(name, '=');
+	int error = 0;
+
+	if (!*name || *name == '#')
+		return 0;
+	if (equals) {
+		*equals = '\0';
+		setting.value = trim(equals + 1);
+	}
+	setting.name = trim(name);
+	error = find_entry(&setting, call, &entry);
+	if (error)
+		return error;
+	if (entry->offset == FIELD(config_file))
+		return refuse(call, "a config file can't name another one");
+	if (given[entry - option_table])
+		return refuse(call, "option \"%s\" stands here for the second time", setting.name);
+	given[entry - option_table] = true;
+	return set_entry(entry, &setting, call, options);
+}
+
+static int read_config_file(const char *path, struct call *call, struct mount_options *options)
+{
+	cleanup_buffer struct buffer content = BUFFER_INIT;
+	cleanup_free char *directory = strndup(path, (size_t)(strrchr(path, '/') - path));
+	bool given[ARRAY_SIZE(option_table)] = { false };
+	char *rest = NULL, *line = NULL;
+	size_t number = 0;
+	int error = directory ? file_read_whole(path, CONFIG_FILE_LIMIT, call, &content)
+			      : fail_no_memory(call);
+
+	if (error)
+		return error;
+	if (content.size > 0 && memchr(content.data, '\0', content.size))
+		return refuse(call, "config file %s is not a text: it holds a NUL", path);
+	rest = content.data;
+	while ((line = strsep(&rest, "\n"))) {
+		number++;
+		error = apply_config_line(line, directory, given, call, options);
+		if (error)
+			return call_fail(call, error, "%s:%zu: %s", path, number, call->reason);
+	}
+	return 0;
+}
+
+/* The command line. */
+
+/* The words of a command line, before anybody asks what they mean. */
+struct arguments {
+	const char *source, *mountpoint; /* NULL: not given */
+	struct options_list settings; /* of all -o, without their escapes */
+	bool foreground, debug, fake, show_help, show_version;
+};
+
+static void arguments_release(struct arguments *arguments)
+{
+	list_release(&arguments->settings);
+}
+#define cleanup_arguments __attribute__((cleanup(arguments_release)))
+
+/*
+ * Commas separate; "\," is a comma and "\\" a backslash of a value. Other backslashes are what they
+ * are.
+ */
+static int split_settings(const char *text, struct call *call, struct options_list *settings)
+{
+	cleanup_buffer struct buffer setting = BUFFER_INIT;
+	int error = 0;
+
+	for (;; text++) {
+		if (*text && *text != ',') {
+			if (text[0] == '\\' && (text[1] == ',' || text[1] == '\\'))
+				text++;
+			if (buffer_append_byte(&setting, *text))
+				return fail_no_memory(call);
+			continue;
+		}
+		if (setting.size > 0)
+			error = list_append(settings, setting.data, setting.size, call);
+		if (error || !*text)
+			return error;
+		buffer_clear(&setting);
+	}
+}
+
+static int add_positional(const char *text, struct call *call, struct arguments *arguments)
+{
+	if (!arguments->source)
+		arguments->source = text;
+	else if (!arguments->mountpoint)
+		arguments->mountpoint = text;
+	else
+		/* Without what follows a '=': a blank in "-o a=b, password=c" leads here too. */
+		return refuse(call, "unexpected argument \"%.*s\" after SOURCE and MOUNTPOINT",
+			      (int)strcspn(text, "="), text);
+	return 0;
+}
+
+static bool is_mount_helper(const char *program)
+{
+	const char *slash = program ? strrchr(program, '/') : NULL;
+	const char *base = slash ? slash + 1 : program;
+
+	return base && (!strcmp(base, "mount.nacosfs") || !strcmp(base, "mount.fuse.nacosfs"));
+}
+
+/* One switch as getopt_long() returned it. */
+static int apply_switch(int letter, bool is_helper, char **argv, struct call *call,
+			struct arguments *arguments)
+{
+	switch (letter) {
+	case 1:
+		return add_positional(optarg, call, arguments);
+	case 'o':
+		return split_settings(optarg, call, &arguments->settings);
+	case 'f':
+		if (is_helper)
+			arguments->fake = true;
+		else
+			arguments->foreground = true;
+		return 0;
+	case 'd':
+		arguments->debug = true;
+		arguments->foreground = true;
+		return 0;
+	case 'h':
+		arguments->show_help = true;
+		return 0;
+	case 'V':
+		arguments->show_version = true;
+		return 0;
+	case 't': /* our own type; mount(8) says it when it has a dot */
+	case 'v': /* verbose, no mtab, sloppy: nothing of this changes what is done */
+	case 'n':
+	case 's':
+		return 0;
+	case ':':
+		return refuse(call, "-%c needs a value", optopt);
+	default:
+		if (optopt > 1)
+			return refuse(call, "unknown switch -%c (see nacosfs --help)", optopt);
+		return refuse(call, "unknown switch %s (see nacosfs --help)", argv[optind - 1]);
+	}
+}
+
+static int read_arguments(int argc, char **argv, struct call *call, struct arguments *arguments)
+{
+	static const struct option long_switches[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	bool is_helper = is_mount_helper(argv[0]);
+	/*
+	 * '-': SOURCE and MOUNTPOINT may stand anywhere, whatever POSIXLY_CORRECT says; ':': getopt
+	 * prints nothing itself.
+	 */
+	const char *switches = is_helper ? "-:o:t:fhnsvV" : "-:o:dfhV";
+	int letter = 0;
+	int error = 0;
+
+	optind = 0; /* glibc: forget what an earlier call has parsed */
+	while (!error && (letter = getopt_long(argc, argv, switches, long_switches, NULL)) != -1)
+		error = apply_switch(letter, is_helper, argv, call, arguments);
+	for (; !error && optind < argc; optind++) /* behind "--" */
+		error = add_positional(argv[optind], call, arguments);
+	return error;
+}
+
+static int add_kernel_flag(const char *flag, struct call *call, char **flags)
+{
+	char *longer = NULL;
+
+	if (asprintf(&longer, "%s%s%s", *flags ? *flags : "", *flags ? "," : "", flag) < 0)
+		return fail_no_memory(call);
+	return replace_text(flags, longer, call);
+}
+
+/* Cuts name=value in place. */
+static struct setting split_setting(char *text)
+{
+	struct setting setting = { .name = text };
+	char *equals = strchr(text, '=');
+
+	if (equals) {
+		*equals = '\0';
+		setting.value = equals + 1;
+	}
+	return setting;
+}
+
+static int apply_setting(const struct setting *setting, bool file_read_only, struct call *call,
+			 struct command_line *line)
+{
+	const char *name = setting->name;
+
+	/*
+	 * mount(8) puts "rw" before everything else, wanted or not. So it takes back a "ro" before
+	 * it, but not the one in the config file.
+	 */
+	if (!strcmp(name, "rw") && !setting->value) {
+		line->options.read_only = file_read_only;
+		return 0;
+	}
+	if (!strcmp(name, "remount"))
+		return refuse(call,
+			      "remount: a mount can't be changed, unmount it and mount it again");
+	if (!strncasecmp(name, "x-", 2) ||
+	    is_one_of(name, ignored_names, ARRAY_SIZE(ignored_names)))
+		return 0;
+	if (!setting->value && is_one_of(name, kernel_flags, ARRAY_SIZE(kernel_flags)))
+		return add_kernel_flag(name, call, &line->kernel_options);
+	return set_option(setting, call, &line->options);
+}
+
+/* Defaults, then the file, then the command line: the later one wins. */
+static int apply_settings(struct options_list *texts, struct call *call, struct command_line *line)
+{
+	static const char config[] = "config=";
+	bool file_read_only = false;
+	int error = set_defaults(call, &line->options);
+
+	for (size_t i = 0; !error && i < texts->count; i++) {
+		if (!strncmp(texts->items[i], config, strlen(config))) {
+			struct setting setting = { .name = "config",
+						   .value = texts->items[i] + strlen(config) };
+
+			error = set_option(&setting, call, &line->options);
+		}
+	}
+	if (!error && line->options.config_file)
+		error = read_config_file(line->options.config_file, call, &line->options);
+	file_read_only = line->options.read_only;
+	for (size_t i = 0; !error && i < texts->count; i++) {
+		struct setting setting = split_setting(texts->items[i]);
+
+		error = apply_setting(&setting, file_read_only, call, line);
+	}
+	return error;
+}
+
+/* Settings that would have no effect are refused where somebody may rely on them. */
+static int check_options(const struct command_line *line, struct call *call)
+{
+	const struct mount_options *options = &line->options;
+	bool has_https = line->source.https ||
+			 (options->console_url && !strncmp(options->console_url, "https:", 6));
+
+	if (options->username && !options->password_file)
+		return refuse(call, "option \"username\" needs password_file=FILE");
+	if (options->password_file && !options->username)
+		return refuse(call, "option \"password_file\" needs username=NAME");
+	if (options->tls_cert_file && !options->tls_key_file)
+		return refuse(call, "option \"tls_cert\" needs tls_key=FILE");
+	if (options->tls_key_file && !options->tls_cert_file)
+		return refuse(call, "option \"tls_key\" needs tls_cert=FILE");
+	if ((options->tls_ca_file || options->tls_cert_file) && !has_https)
+		return refuse(call, "the tls_ options need a SOURCE that begins with https://");
+	return 0;
+}
+
+/*
+ * An absolute path, even of what realpath() can't follow: what is wrong with the mount point is for
+ * mountpoint_prepare() to say, and to mend where it was left by a crash.
+ */
+static int resolve_mountpoint(const char *text, struct call *call, char **field)
+{
+	cleanup_free char *path = strdup(text);
+	char *resolved = NULL;
+	size_t size = strlen(text);
+
+	if (!path)
+		return fail_no_memory(call);
+	/* With a '/' at its end, the path of a crashed mount can't be resolved (ENOTCONN). */
+	while (size > 1 && path[size - 1] == '/')
+		path[--size] = '\0';
+	resolved = realpath(path, NULL);
+	if (resolved || errno == ENOMEM)
+		return replace_text(field, resolved, call);
+	return make_absolute(path, NULL, call, field);
+}
+
+/* What a command line says that asks for a mount. */
+static int interpret_arguments(struct arguments *arguments, struct call *call,
+			       struct command_line *line)
+{
+	int error = 0;
+
+	if (!arguments->source || !*arguments->source)
+		return refuse(call, "SOURCE is missing: write nacosfs SOURCE MOUNTPOINT");
+	if (!arguments->mountpoint || !*arguments->mountpoint)
+		return refuse(call, "MOUNTPOINT is missing: write nacosfs SOURCE MOUNTPOINT");
+	line->foreground = arguments->foreground;
+	line->debug = arguments->debug;
+	line->fake = arguments->fake;
+	error = source_parse(arguments->source, call, &line->source);
+	if (!error)
+		error = replace_text(&line->source_text, strdup(arguments->source), call);
+	if (!error)
+		error = apply_settings(&arguments->settings, call, line);
+	if (!error)
+		error = check_options(line, call);
+	if (!error)
+		error = resolve_mountpoint(arguments->mountpoint, call, &line->mountpoint);
+	return error;
+}
+
+int command_line_parse(int argc, char **argv, struct call *call,
+		       struct command_line *ret_command_line)
+{
+	cleanup_arguments struct arguments arguments = { 0 };
+	cleanup_command_line struct command_line line = { 0 };
+	int error = read_arguments(argc, argv, call, &arguments);
+
+	if (error)
+		return error;
+	line.show_help = arguments.show_help;
+	line.show_version = arguments.show_version;
+	if (!line.show_help && !line.show_version)
+		error = interpret_arguments(&arguments, call, &line);
+	if (error)
+		return error;
+	*ret_command_line = line;
+	memset(&line, 0, sizeof(line));
+	return 0;
+}
+
+void command_line_release(struct command_line *command_line)
+{
+	source_release(&command_line->source);
+	free(command_line->source_text);
+	free(command_line->mountpoint);
+	release_options(&command_line->options);
+	free(command_line->kernel_options);
+	memset(command_line, 0, sizeof(*command_line));
+}
+
+/* Help and manual. */
+
+/* Prints text word by word from column on, in lines of HELP_WIDTH; returns the new column. */
+static int print_words(FILE *stream, const char *text, int column)
+{
+	while (*text) {
+		int size = (int)strcspn(text, " ");
+
+		if (column > HELP_COLUMN && column + 1 + size > HELP_WIDTH) {
+			fprintf(stream, "\n%*s", HELP_COLUMN, "");
+			column = HELP_COLUMN;
+		}
+		if (column > HELP_COLUMN)
+			column += fprintf(stream, " ");
+		column += fprintf(stream, "%.*s", size, text);
+		text += size;
+		text += strspn(text, " ");
+	}
+	return column;
+}
+
+/* "(1 to 3600, default 10)", or "" where there is nothing to say. */
+static void describe_limits(const struct option_entry *entry, char *ret_text, size_t size)
+{
+	ret_text[0] = '\0';
+	if (entry->maximum)
+		snprintf(ret_text, size, "(1 to %u, default %s)", entry->maximum,
+			 entry->default_text);
+	else if (entry->default_text)
+		snprintf(ret_text, size, "(default %s)", entry->default_text);
+}
+
+void options_print_help(FILE *stream)
+{
+	fputs("Usage: nacosfs SOURCE MOUNTPOINT [-o OPTION[,OPTION...]]... [-f] [-d]\n"
+	      "       nacosfs --help | --version\n"
+	      "\n"
+	      "Mounts a Nacos config centre as plain files. SOURCE is\n"
+	      "  nacos://HOST[:PORT][,HOST[:PORT]...][/NAMESPACE[/GROUP]]\n"
+	      "or the same with https:// for TLS; the hosts are one cluster.\n"
+	      "\n"
+	      "  -o OPTION[,OPTION...]   mount options, see below; \"\\,\" is a comma in a value\n"
+	      "  -f                      stay in the foreground\n"
+	      "  -d                      debug output of libfuse; stays in the foreground\n"
+	      "  -h, --help              print this\n"
+	      "  -V, --version           print the version\n"
+	      "\n"
+	      "Mount options:\n",
+	      stream);
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option_entry *entry = &option_table[i];
+		char limits[64];
+		int column = fprintf(stream, "  %s%s%s", entry->name, entry->argument ? "=" : "",
+				     entry->argument ? entry->argument : "");
+
+		if (column + 2 > HELP_COLUMN)
+			column = fprintf(stream, "\n") - 1;
+		fprintf(stream, "%*s", HELP_COLUMN - column, "");
+		describe_limits(entry, limits, sizeof(limits));
+		column = print_words(stream, entry->help, HELP_COLUMN);
+		print_words(stream, limits, column);
+		fputc('\n', stream);
+	}
+	fputs("\n"
+	      "The usual options of mount(8) and fstab(5) are taken too. See nacosfs(8).\n",
+	      stream);
+}
+
+/*
+ * Escapes what roff would take for its own: '\', '-' (which would become a hyphen that shells don't
+ * know), and '.' or "'" at the start.
+ */
+static void print_roff(FILE *stream, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		fputs("\\&", stream);
+	for (; *text; text++) {
+		if (*text == '\\')
+			fputs("\\e", stream);
+		else if (*text == '-')
+			fputs("\\-", stream);
+		else
+			fputc(*text, stream);
+	}
+}
+
+void options_print_manual(FILE *stream)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option_entry *entry = &option_table[i];
+		char limits[64];
+
+		fprintf(stream, ".TP\n%s ", entry->argument ? ".BI" : ".B");
+		print_roff(stream, entry->name);
+		if (entry->argument) {
+			fputs("= ", stream);
+			print_roff(stream, entry->argument);
+		}
+		fputc('\n', stream);
+		print_roff(stream, entry->help);
+		describe_limits(entry, limits, sizeof(limits));
+		if (limits[0])
+			fprintf(stream, "\n%s", limits);
+		fputs(".\n", stream);
+	}
+}

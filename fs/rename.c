@@ -1,0 +1,483 @@
+#include "fs/rename.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/attributes.h"
+#include "fs/draft.h"
+#include "fs/grace.h"
+#include "fs/names.h"
+#include "fs/process.h"
+#include "fs/scratch.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/text.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+/* How long after a failed save an unlink by the same process means "drop what I wrote", not "remove the config". */
+#define FAILED_SAVE_MS 5000
+
+/* Waits until nobody commits the node; the lock is given up meanwhile. */
+static int wait_commits(struct request *request, struct node *node)
+{
+	int error = 0;
+
+	while (!error && node->committing)
+		error = tree_wait(request_tree(request), &request->call);
+	return error;
+}
+
+static int check_write(struct request *request, const struct key *key)
+{
+	request_unlock(request);
+	int error = store_check_write(request->filesystem->store, key, &request->call);
+	request_lock(request);
+	return error;
+}
+
+/* ------------------------------------------------------------------- unlink */
+
+/* Hides a config that the server has, to be removed when the grace is over. */
+static int unlink_stored(struct request *request, struct node *node)
+{
+	struct tree *tree = request_tree(request);
+	struct key borrowed = tree_key(tree, node->parent, node->name);
+	cleanup_free struct key *key = key_copy(&borrowed);
+	cleanup_version struct version *version = NULL;
+
+	if (!key)
+		return -ENOMEM;
+	int error = attributes_load(request, node, &version);
+	if (!error)
+		error = check_write(request, key);
+	if (error || !node->parent)
+		return error == -ENOENT ? 0 : error;
+	/* Some programs remove the target of a copy that failed; the server's text has nothing to do with that. */
+	bool remove = !node->failed_process || node->failed_process != process_of_thread(request->thread);
+	error = grace_hide(request->filesystem, node, version, remove);
+	if (error)
+		return error;
+	node->parent->local = true;
+	tree_unlink(tree, node);
+	return 0;
+}
+
+static int unlink_name(struct request *request, struct node *parent, const char *name)
+{
+	struct tree *tree = request_tree(request);
+	struct node *node = tree_child(tree, parent, name);
+
+	if (!node)
+		return -ENOENT;
+	if (node_is_directory(node))
+		return -EISDIR;
+	if (node_is_scratch(node)) {
+		tree_unlink(tree, node);
+		return 0;
+	}
+	if (request->filesystem->read_only)
+		return -EROFS;
+	node_hold(node);
+	int error = wait_commits(request, node);
+	if (!error && node->parent && node->stored)
+		error = unlink_stored(request, node);
+	else if (!error && node->parent)
+		tree_unlink(tree, node);
+	if (!error && !node->writers)
+		draft_drop(node);
+	tree_drop(tree, node);
+	return error;
+}
+
+void rename_unlink(fuse_req_t fuse, fuse_ino_t parent, const char *name)
+{
+	struct request request;
+
+	request_start_in_directory(&request, fuse);
+	request_lock(&request);
+	int error = unlink_name(&request, tree_node(request_tree(&request), parent), name);
+	request_unlock(&request);
+	request_reply_error(&request, error);
+}
+
+/* ------------------------------------------------------------------- rename */
+
+/* A rename while it runs. Nodes are held. */
+struct renaming {
+	struct request *request;
+	struct node *source;
+	struct node *parent, *new_parent;
+	const char *new_name;
+	struct node *target; /* NULL: no such node here */
+	struct version *target_version; /* what the server has under the new name; NULL: nothing */
+	struct key *key, *new_key; /* NULL where it is no place for configs */
+};
+
+/* The name leaves its old place and takes the new one, whoever was there. */
+static int move_node(const struct renaming *renaming)
+{
+	struct tree *tree = request_tree(renaming->request);
+	struct node *target = tree_child(tree, renaming->new_parent, renaming->new_name);
+
+	if (target && target != renaming->source)
+		tree_unlink(tree, target);
+	return tree_move(tree, renaming->source, renaming->new_parent, renaming->new_name);
+}
+
+static int store_version(const struct renaming *renaming, const struct put *put, const struct key *key,
+			 struct version **ret_version)
+{
+	struct request *request = renaming->request;
+
+	request_unlock(request);
+	int error = store_put(request->filesystem->store, key, put, &request->call, ret_version);
+	char text[KEY_TEXT_SIZE];
+	key_format(key, text, sizeof(text));
+	if (error)
+		log_error("%s: not saved: %s", text, request->call.reason);
+	else
+		log_info("%s: saved, %zu bytes", text, put->size);
+	request_lock(request);
+	return error;
+}
+
+/*
+ * What is the server's version under the new name? That of a name which was hidden a moment ago counts: the rename brings it back.
+ */
+static int load_target(struct renaming *renaming, bool scratch_name)
+{
+	struct request *request = renaming->request;
+	struct store *store = request->filesystem->store;
+	int error = 0;
+
+	renaming->target_version =
+		grace_base(request->filesystem, renaming->new_parent, renaming->new_name);
+	if (renaming->target_version || (renaming->target && node_is_scratch(renaming->target)))
+		return 0;
+	if (!store_name_is_possible(store, NAME_DATA_ID, renaming->new_name))
+		return 0;
+	request_unlock(request);
+	error = store_get(store, renaming->new_key, &request->call, &renaming->target_version);
+	request_lock(request);
+	if (error == -ENOENT || (error == -EACCES && scratch_name))
+		return 0;
+	return error;
+}
+
+/* The node becomes the config of the new name, at the version that was just stored. */
+static void finish_config(const struct renaming *renaming, struct version *version,
+			  struct timespec modified)
+{
+	struct node *node = renaming->source;
+
+	draft_show_committed(node, version, modified);
+	node->uid = renaming->request->filesystem->uid;
+	node->gid = renaming->request->filesystem->gid;
+	node->mode &= filesystem_file_mode(renaming->request->filesystem);
+	for (struct handle *writer = node->writers; writer; writer = writer->next_writer) {
+		version_drop(writer->version);
+		writer->version = version_hold(version);
+		writer->remote_changes = node->remote_changes;
+	}
+}
+
+/* The name that was hidden is there again, with another node. */
+static void forget_hidden(const struct renaming *renaming)
+{
+	struct request *request = renaming->request;
+	cleanup_version struct version *base = NULL;
+	mode_t mode;
+
+	grace_take_back(request->filesystem, renaming->new_parent, renaming->new_name, &request->call, &base,
+			&mode);
+}
+
+static bool has_content(const struct version *version, const struct buffer *content)
+{
+	return version && version->content.size == content->size &&
+	       !memcmp(version->content.data, content->data, content->size);
+}
+
+/*
+ * A scratch file is renamed onto a config: this is the save of an editor that writes a temp file. What it started from is
+ * the version that was shown when the temp file was made.
+ */
+static int save_scratch(struct renaming *renaming)
+{
+	struct request *request = renaming->request;
+	struct node *source = renaming->source;
+	struct node *target = renaming->target;
+	cleanup_version struct version *version = NULL;
+	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
+
+	if (source->kind != NODE_SCRATCH_FILE)
+		return -EPERM;
+	if (source->error)
+		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
+	if (target && target->remote_changes && target->remote_changed_ms > source->created_ms)
+		return call_fail(&request->call, -EBUSY, "%s: somebody else changed it meanwhile",
+				 renaming->new_name);
+	if (has_content(renaming->target_version, &source->content)) {
+		version = version_hold(renaming->target_version);
+	} else {
+		int error = buffer_append(&content, source->content.data, source->content.size);
+		if (error)
+			return error;
+		const struct put put = {
+			.content = content.data,
+			.size = content.size,
+			.base = renaming->target_version,
+			.new_type = name_type(renaming->new_name),
+		};
+		error = store_version(renaming, &put, renaming->new_key, &version);
+		if (error) {
+			if (target)
+				node_set_error(target, request->call.reason);
+			return error;
+		}
+	}
+	struct timespec modified = source->modified;
+	forget_hidden(renaming);
+	int error = move_node(renaming);
+	if (error)
+		return error;
+	scratch_to_config(request_tree(request), source);
+	finish_config(renaming, version, modified);
+	return 0;
+}
+
+/* A config is renamed to a scratch name: the first half of a save with a backup. It stays on the server. */
+static int hide_config(struct renaming *renaming)
+{
+	struct request *request = renaming->request;
+	struct node *source = renaming->source;
+	cleanup_version struct version *version = NULL;
+	int error = attributes_load(request, source, &version);
+
+	if (!error && source->stored)
+		error = check_write(request, renaming->key);
+	if (error)
+		return error;
+	const struct buffer *content = source->draft ? &source->draft->content : &version->content;
+	if (source->stored)
+		error = grace_hide(request->filesystem, source, version, false);
+	if (!error)
+		error = scratch_from_config(request_tree(request), source, content->data, content->size);
+	return error ? error : move_node(renaming);
+}
+
+/* Puts back what was under the new name, after the second half of a move failed. */
+static void undo_move(struct renaming *renaming, struct version *stored)
+{
+	struct request *request = renaming->request;
+	struct store *store = request->filesystem->store;
+	struct version *before = renaming->target_version;
+	cleanup_version struct version *version = NULL;
+	struct call call;
+	char text[KEY_TEXT_SIZE];
+	int error;
+
+	call_start(&call, request->filesystem->timeout_ms);
+	request_unlock(request);
+	if (before) {
+		const struct put put = {
+			.content = before->content.data,
+			.size = before->content.size,
+			.base = stored,
+			.new_type = before->type,
+		};
+		error = store_put(store, renaming->new_key, &put, &call, &version);
+	} else {
+		error = store_remove(store, renaming->new_key, stored, &call);
+	}
+	if (error)
+		log_error("%s: holds the content of a move that failed, and can't be put back: %s",
+			  key_format(renaming->new_key, text, sizeof(text)), call.reason);
+	request_lock(request);
+}
+
+/* A config is renamed to another config's name: publish there with all metadata, then remove here. */
+static int move_config(struct renaming *renaming)
+{
+	struct request *request = renaming->request;
+	struct node *source = renaming->source;
+	cleanup_version struct version *version = NULL;
+	cleanup_version struct version *stored = NULL;
+	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
+	int error = attributes_load(request, source, &version);
+
+	if (error)
+		return error;
+	bool was_stored = version;
+	bool dirty = draft_is_dirty(source);
+	const struct buffer *from = source->draft ? &source->draft->content : &version->content;
+	struct timespec modified = source->draft ? source->draft->modified : source->modified;
+	error = buffer_append(&content, from->data, from->size);
+	if (!error && was_stored)
+		error = check_write(request, renaming->key);
+	if (error)
+		return error;
+	if (text_is_utf8(content.data, content.size) && text_is_blank(content.data, content.size)) {
+		if (was_stored || renaming->target_version)
+			return call_fail(&request->call, -EINVAL, "%s: a config can't be empty", source->name);
+		return move_node(renaming);
+	}
+	const struct put put = {
+		.content = content.data,
+		.size = content.size,
+		.base = renaming->target_version,
+		.new_type = name_type(renaming->new_name),
+		.metadata_of = was_stored ? renaming->key : NULL,
+	};
+	error = store_version(renaming, &put, renaming->new_key, &stored);
+	if (error)
+		return error;
+	if (was_stored) {
+		request_unlock(request);
+		error = store_remove(request->filesystem->store, renaming->key, version, &request->call);
+		request_lock(request);
+	}
+	if (error) {
+		undo_move(renaming, stored);
+		return error;
+	}
+	forget_hidden(renaming);
+	if (dirty || source->draft)
+		draft_drop(source);
+	error = move_node(renaming);
+	if (!error)
+		finish_config(renaming, stored, modified);
+	return error;
+}
+
+/* Between places for configs, or from memory to one. */
+static int rename_file(struct renaming *renaming)
+{
+	struct request *request = renaming->request;
+	struct tree *tree = request_tree(request);
+	struct node *source = renaming->source;
+	bool to_scratch = tree_level(tree, renaming->new_parent) == LEVEL_SCRATCH;
+	bool scratch_name = to_scratch || name_is_scratch(renaming->new_name);
+	bool possible = store_name_is_possible(request->filesystem->store, NAME_DATA_ID, renaming->new_name);
+	int error = wait_commits(request, source);
+
+	if (!error && renaming->target)
+		error = wait_commits(request, renaming->target);
+	if (!error && !to_scratch)
+		error = load_target(renaming, scratch_name);
+	if (error)
+		return error;
+	bool to_config = !to_scratch && (renaming->target_version || !scratch_name ||
+					 (renaming->target && renaming->target->kind == NODE_CONFIG));
+	if (to_config && !possible)
+		return -EINVAL;
+	if (request->filesystem->read_only && (to_config || source->kind == NODE_CONFIG))
+		return -EROFS;
+	if (to_config) {
+		error = check_write(request, renaming->new_key);
+		if (error)
+			return error;
+	}
+	if (source->kind == NODE_CONFIG)
+		return to_config ? move_config(renaming) : hide_config(renaming);
+	return to_config ? save_scratch(renaming) : move_node(renaming);
+}
+
+/* Directories: what is in memory only moves; what is on the server would be many moves, which the caller does better. */
+static int rename_directory(struct renaming *renaming)
+{
+	struct tree *tree = request_tree(renaming->request);
+	struct node *source = renaming->source;
+	enum directory_level level = tree_level(tree, renaming->new_parent);
+
+	if (renaming->target) {
+		if (!node_is_directory(renaming->target))
+			return -ENOTDIR;
+		if (renaming->target->first_child || renaming->target->kind != source->kind)
+			return -ENOTEMPTY;
+	}
+	if (source->kind == NODE_SCRATCH_DIRECTORY) {
+		bool fits = level == LEVEL_SCRATCH || (level == LEVEL_CONFIGS &&
+						       name_is_scratch_directory(renaming->new_name));
+		return fits ? move_node(renaming) : -EPERM;
+	}
+	return -EXDEV;
+}
+
+static int check_kinds(const struct renaming *renaming, unsigned flags)
+{
+	const struct node *target = renaming->target;
+
+	if (flags & ~RENAME_NOREPLACE)
+		return -EINVAL;
+	if (target && (flags & RENAME_NOREPLACE))
+		return -EEXIST;
+	if (target && node_is_directory(target) && !node_is_directory(renaming->source))
+		return -EISDIR;
+	if (strlen(renaming->new_name) > 255)
+		return -ENAMETOOLONG;
+	return 0;
+}
+
+static int rename_held(struct renaming *renaming, const char *name, unsigned flags)
+{
+	struct tree *tree = request_tree(renaming->request);
+	int error = check_kinds(renaming, flags);
+
+	if (error)
+		return error;
+	if (node_is_directory(renaming->source))
+		return rename_directory(renaming);
+	enum directory_level level = tree_level(tree, renaming->new_parent);
+	if (level != LEVEL_CONFIGS && level != LEVEL_SCRATCH)
+		return -EPERM;
+	if (level == LEVEL_CONFIGS) {
+		struct key key = tree_key(tree, renaming->new_parent, renaming->new_name);
+		renaming->new_key = key_copy(&key);
+		if (!renaming->new_key)
+			return -ENOMEM;
+	}
+	if (renaming->source->kind == NODE_CONFIG) {
+		struct key key = tree_key(tree, renaming->parent, name);
+		renaming->key = key_copy(&key);
+		if (!renaming->key)
+			return -ENOMEM;
+	}
+	return rename_file(renaming);
+}
+
+void rename_rename(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, fuse_ino_t new_parent_id,
+		   const char *new_name, unsigned flags)
+{
+	struct request request;
+	struct renaming renaming = { .request = &request, .new_name = new_name };
+	int error = -ENOENT;
+
+	request_start_in_directory(&request, fuse);
+	request_lock(&request);
+	struct tree *tree = request_tree(&request);
+	renaming.parent = tree_node(tree, parent_id);
+	renaming.new_parent = tree_node(tree, new_parent_id);
+	renaming.source = tree_child(tree, renaming.parent, name);
+	renaming.target = tree_child(tree, renaming.new_parent, new_name);
+	if (renaming.source) {
+		node_hold(renaming.source);
+		if (renaming.target)
+			node_hold(renaming.target);
+		error = rename_held(&renaming, name, flags);
+		tree_drop(tree, renaming.source);
+		if (renaming.target)
+			tree_drop(tree, renaming.target);
+	}
+	request_unlock(&request);
+	version_drop(renaming.target_version);
+	free(renaming.key);
+	free(renaming.new_key);
+	request_reply_error(&request, error);
+}

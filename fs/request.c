@@ -1,0 +1,82 @@
+#include "fs/request.h"
+
+#include <errno.h>
+
+#include "fs/process.h"
+#include "util/log.h"
+
+#define LISTING_PAGES 30 /* that may each take the whole timeout */
+
+static bool is_interrupted(void *argument)
+{
+	const struct request *request = argument;
+
+	/* The kernel tells of any signal; most are none of our business (process.h). */
+	return fuse_req_interrupted(request->fuse) && process_wants_interrupt(request->thread);
+}
+
+static void start(struct request *request, fuse_req_t fuse)
+{
+	const struct fuse_ctx *context = fuse_req_ctx(fuse);
+
+	request->fuse = fuse;
+	request->filesystem = fuse_req_userdata(fuse);
+	request->thread = context->pid;
+	request->uid = context->uid;
+	request->gid = context->gid;
+}
+
+static void start_call(struct request *request, int64_t timeout_ms)
+{
+	call_start(&request->call, timeout_ms);
+	request->call.interrupted = is_interrupted;
+	request->call.interrupted_arg = request;
+}
+
+void request_start(struct request *request, fuse_req_t fuse)
+{
+	start(request, fuse);
+	start_call(request, request->filesystem->timeout_ms);
+}
+
+void request_start_in_directory(struct request *request, fuse_req_t fuse)
+{
+	start(request, fuse);
+	start_call(request, filesystem_directory_timeout_ms(request->filesystem));
+}
+
+void request_start_listing(struct request *request, fuse_req_t fuse)
+{
+	start(request, fuse);
+	start_call(request, request->filesystem->timeout_ms * LISTING_PAGES);
+	request->call.step_ms = request->filesystem->timeout_ms;
+}
+
+void request_lock(const struct request *request)
+{
+	pthread_mutex_lock(&request->filesystem->tree.lock);
+}
+
+void request_unlock(const struct request *request)
+{
+	pthread_mutex_unlock(&request->filesystem->tree.lock);
+}
+
+void request_reply_error(const struct request *request, int error)
+{
+	switch (error) {
+	case -EPROTO:
+	case -EBADMSG:
+	case -EMSGSIZE:
+		error = -EIO;
+		break;
+	case -ECONNABORTED: /* TLS; to a program on FUSE this errno says that the mount is gone */
+		error = -EHOSTUNREACH;
+		break;
+	default:
+		break;
+	}
+	if (store_error_is_outage(error))
+		log_warning("%s", request->call.reason);
+	fuse_reply_err(request->fuse, -error);
+}

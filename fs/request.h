@@ -1,0 +1,49 @@
+/*
+ * What every FUSE handler needs around its work: the filesystem, who asks, a call with a deadline that the asking process can
+ * interrupt, and the answer of an error.
+ */
+#ifndef NACOSFS_FS_REQUEST_H
+#define NACOSFS_FS_REQUEST_H
+
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fs/filesystem.h"
+#include "util/call.h"
+
+/* How long the kernel may believe an entry or attributes without asking, in seconds, while nothing tells us of changes. */
+#define KERNEL_CACHE_S 1.0
+
+struct request {
+	fuse_req_t fuse;
+	struct filesystem *filesystem;
+	pid_t thread; /* of the caller */
+	uid_t uid;
+	gid_t gid;
+	struct call call;
+};
+
+/* Starts a request that may take the mount's timeout; or, where a directory waits for it, the shorter one. */
+void request_start(struct request *request, fuse_req_t fuse);
+void request_start_in_directory(struct request *request, fuse_req_t fuse);
+
+/*
+ * As request_start(), for a listing: it may take many times as long as long as the server goes on answering; the timeout is that
+ * of each page.
+ */
+void request_start_listing(struct request *request, fuse_req_t fuse);
+
+static inline struct tree *request_tree(const struct request *request)
+{
+	return &request->filesystem->tree;
+}
+
+void request_lock(const struct request *request);
+void request_unlock(const struct request *request);
+
+/* Answers with an error (0 or negative), mapped to what programs know. */
+void request_reply_error(const struct request *request, int error);
+
+#endif

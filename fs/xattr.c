@@ -1,0 +1,105 @@
+#include "fs/xattr.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/attributes.h"
+#include "util/cleanup.h"
+
+#define MD5_NAME "user.nacos.md5"
+#define TYPE_NAME "user.nacos.type"
+#define ERROR_NAME "user.nacos.error"
+
+/* As the system calls want it: with size 0 only how long it is. */
+static void reply_value(struct request *request, const void *value, size_t length, size_t size)
+{
+	if (!size)
+		fuse_reply_xattr(request->fuse, length);
+	else if (length > size)
+		request_reply_error(request, -ERANGE);
+	else
+		fuse_reply_buf(request->fuse, value, length);
+}
+
+void xattr_set(fuse_req_t fuse, fuse_ino_t id, const char *name, const char *value, size_t size, int flags)
+{
+	struct request request;
+
+	(void)id;
+	(void)name;
+	(void)value;
+	(void)size;
+	(void)flags;
+	request_start(&request, fuse);
+	/* Not EPERM: cp -p and install would fail; so they fall back to chmod. */
+	request_reply_error(&request, request.filesystem->no_attributes ? -ENOSYS : -EOPNOTSUPP);
+}
+
+/* The value of an attribute as a copy; -ENODATA when there is none. With the lock, given up meanwhile. */
+static int load_value(struct request *request, struct node *node, const char *name, char **ret_value)
+{
+	cleanup_version struct version *version = NULL;
+	const char *value = NULL;
+
+	if (node->kind != NODE_CONFIG || strncmp(name, "user.nacos.", strlen("user.nacos.")))
+		return -ENODATA;
+	if (!strcmp(name, ERROR_NAME)) {
+		value = node->error_text;
+	} else {
+		int error = attributes_load(request, node, &version);
+		if (error)
+			return error;
+		if (version && !strcmp(name, MD5_NAME))
+			value = version->md5;
+		else if (version && !strcmp(name, TYPE_NAME) && *version->type)
+			value = version->type;
+	}
+	if (!value)
+		return -ENODATA;
+	*ret_value = strdup(value);
+	return *ret_value ? 0 : -ENOMEM;
+}
+
+void xattr_get(fuse_req_t fuse, fuse_ino_t id, const char *name, size_t size)
+{
+	struct request request;
+	cleanup_free char *value = NULL;
+
+	request_start(&request, fuse);
+	if (request.filesystem->no_attributes) {
+		request_reply_error(&request, -ENOSYS);
+		return;
+	}
+	request_lock(&request);
+	int error = load_value(&request, tree_node(request_tree(&request), id), name, &value);
+	request_unlock(&request);
+	if (error)
+		request_reply_error(&request, error);
+	else
+		reply_value(&request, value, strlen(value), size);
+}
+
+void xattr_list(fuse_req_t fuse, fuse_ino_t id, size_t size)
+{
+	static const char with_error[] = MD5_NAME "\0" TYPE_NAME "\0" ERROR_NAME;
+	static const char without_error[] = MD5_NAME "\0" TYPE_NAME;
+	struct request request;
+
+	request_start(&request, fuse);
+	if (request.filesystem->no_attributes) {
+		request_reply_error(&request, -ENOSYS);
+		return;
+	}
+	request_lock(&request);
+	const struct node *node = tree_node(request_tree(&request), id);
+	bool is_config = node->kind == NODE_CONFIG && node->stored;
+	bool has_error = node->error_text;
+	request_unlock(&request);
+	if (!is_config)
+		reply_value(&request, "", 0, size);
+	else if (has_error)
+		reply_value(&request, with_error, sizeof(with_error), size);
+	else
+		reply_value(&request, without_error, sizeof(without_error), size);
+}
