@@ -1,29 +1,41 @@
 # nacosfs: mount a Nacos config centre as plain files.
 #
-#   make                 builds ./nacosfs
-#   make demo            sets up everything on a fresh Debian 12 and shows the main job (demo-stop cleans up)
-#   make check           installs what the tests need and passes all of them
+#   make                 builds ./nacosfs and its man page
+#   make demo            sets up everything on a fresh Debian 12 and shows the main job; make demo-stop cleans up
+#   make check           installs what the tests need and passes all of them (as root)
 #   make unit            only the C unit tests
-#   make install         DESTDIR and prefix as usual
+#   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan
+#   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
+#
+# V=1 shows the commands whole.
 
 prefix ?= /usr/local
-bindir = $(prefix)/bin
-mandir = $(prefix)/share/man
-# mount(8) looks for its helpers there and nowhere else
+bindir ?= $(prefix)/bin
+mandir ?= $(prefix)/share/man
+# mount(8) looks for its helpers there, whatever the prefix is.
 mounthelperdir ?= /sbin
 
-PKG_CONFIG ?= pkg-config
 VERSION = 0.1.0
 PACKAGES = fuse3 libcurl libcrypto libcjson
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
 OPTIMIZE ?= -O2 -g
 WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 BUILD ?= build
 
-ifneq ($(MAKECMDGOALS),clean)
-CPPFLAGS_LIBS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
-LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
-ifeq ($(shell $(PKG_CONFIG) --exists libsystemd 2>/dev/null && echo yes),yes)
+all: $(BUILD)/nacosfs $(BUILD)/nacosfs.8
+
+# The other goals compile nothing, or install what they need first and then call make again.
+ifneq ($(filter-out clean uninstall demo demo-stop check,$(or $(MAKECMDGOALS),all)),)
+MISSING := $(strip $(foreach package,$(PACKAGES),\
+	$(shell $(PKG_CONFIG) --exists $(package) 2>/dev/null || echo $(package))))
+ifneq ($(MISSING),)
+$(error $(PKG_CONFIG) does not find $(MISSING); on Debian, `tools/install-packages build` installs what is needed)
+endif
+CPPFLAGS_LIBS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+ifeq ($(shell $(PKG_CONFIG) --exists libsystemd && echo yes),yes)
 CPPFLAGS_LIBS += -DHAVE_SYSTEMD $(shell $(PKG_CONFIG) --cflags libsystemd)
 LIBS += $(shell $(PKG_CONFIG) --libs libsystemd)
 endif
@@ -33,18 +45,15 @@ ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DNACOSFS_VERSION='"$(VERSION)"' $(CPPFLAGS_LIB
 ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARN) -fstack-protector-strong -pthread $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread $(LDFLAGS) $(SANITIZE)
 
-SOURCES := $(wildcard util/*.c nacos/*.c store/*.c fs/*.c)
-OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c nacos/*.c store/*.c fs/*.c))
 LIBRARY_OBJECTS := $(filter-out $(BUILD)/fs/main.o,$(OBJECTS))
-UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
-UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 
-# V=1 shows the commands whole.
 quiet = $(if $(V),,@echo "  $(1) $@";)
 
+ifeq ($(BUILD),build)
 all: nacosfs
 
-ifeq ($(BUILD),build)
 nacosfs: $(BUILD)/nacosfs
 	@ln -sf $< $@
 endif
@@ -56,18 +65,57 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Unit tests link everything but main; the linker drops what a test does not use.
+# Everything but main, for the programs below; the linker takes from it what each of them uses.
 $(BUILD)/libnacosfs.a: $(LIBRARY_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call quiet,AR)$(AR) rcs $@ $^
+
+# The man page has its options from the program's own table.
+$(BUILD)/nacosfs.8: doc/nacosfs.8 $(BUILD)/doc/option-manual
+	$(call quiet,GEN)$(BUILD)/doc/option-manual $< > $@.new && mv $@.new $@
+
+$(BUILD)/doc/option-manual: doc/option-manual.c $(BUILD)/libnacosfs.a
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnacosfs.a $(LIBS)
 
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libnacosfs.a
 	@mkdir -p $(@D)
-	$(call quiet,TEST)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnacosfs.a $(LIBS) -lcmocka
+	$(call quiet,LD)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnacosfs.a $(LIBS) -lcmocka
 
--include $(OBJECTS:.o=.d) $(UNIT_PROGRAMS:=.d)
+-include $(OBJECTS:.o=.d) $(UNIT_PROGRAMS:=.d) $(BUILD)/doc/option-manual.d
 
-unit: $(UNIT_PROGRAMS)
+unit-programs: $(UNIT_PROGRAMS)
+
+unit: unit-programs
 	@set -e; for program in $(UNIT_PROGRAMS); do $$program; done
 
-.PHONY: all unit clean
+# `make asan` builds the program, `make asan GOAL=unit` passes the unit tests.
+GOAL ?= all
+asan:
+	@$(MAKE) --no-print-directory BUILD=build-asan OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
+		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" $(GOAL)
+
+demo:
+	@tools/demo start
+
+demo-stop:
+	@tools/demo stop
+
+check:
+	@tools/check
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(mounthelperdir)
+	$(INSTALL) -m 0755 $(BUILD)/nacosfs $(DESTDIR)$(bindir)/nacosfs
+	$(INSTALL) -m 0644 $(BUILD)/nacosfs.8 $(DESTDIR)$(mandir)/man8/nacosfs.8
+	ln -sf nacosfs.8 $(DESTDIR)$(mandir)/man8/mount.nacosfs.8
+	ln -sf $(bindir)/nacosfs $(DESTDIR)$(mounthelperdir)/mount.nacosfs
+
+uninstall:
+	rm -f $(DESTDIR)$(mounthelperdir)/mount.nacosfs $(DESTDIR)$(bindir)/nacosfs \
+		$(DESTDIR)$(mandir)/man8/mount.nacosfs.8 $(DESTDIR)$(mandir)/man8/nacosfs.8
+
+clean:
+	rm -rf build build-asan nacosfs
+
+.PHONY: all unit-programs unit asan demo demo-stop check install uninstall clean

@@ -10,6 +10,7 @@
 #include "fs/grace.h"
 #include "fs/names.h"
 #include "fs/scratch.h"
+#include "fs/unsaved.h"
 #include "store/listing.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -393,6 +394,8 @@ static int take_snapshot(struct request *request, struct node *directory, struct
 	if (!handle->nodes)
 		return -ENOMEM;
 	for (struct node *node = directory->first_child; node; node = node->next_sibling) {
+		if (node->hidden)
+			continue;
 		node_hold(node);
 		handle->nodes[handle->count++] = node;
 	}
@@ -626,6 +629,8 @@ static int remove_directory(struct request *request, struct node *parent, const 
 		return -ENOENT;
 	if (!node_is_directory(node))
 		return -ENOTDIR;
+	if (node->hidden || (node->parent->hidden))
+		return -EPERM;
 	if (request->filesystem->read_only && !node_is_scratch(node))
 		return -EROFS;
 	if (node->kind == NODE_NAMESPACE && !strcmp(name, "public"))
@@ -639,6 +644,8 @@ static int remove_directory(struct request *request, struct node *parent, const 
 			     -ENOMEM;
 		request_lock(request);
 	}
+	if (!error && node->parent && node_is_scratch(node))
+		unsaved_node_removed(request->filesystem, node);
 	if (!error && node->parent)
 		tree_unlink(tree, node);
 	tree_drop(tree, node);

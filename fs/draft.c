@@ -8,13 +8,17 @@
 #include "fs/grace.h"
 #include "fs/names.h"
 #include "fs/process.h"
+#include "fs/unsaved.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/log.h"
 #include "util/text.h"
 
-struct handle *handle_new(struct node *node, int flags, struct version *version, pid_t process)
+#define THEIRS_TIMEOUT_MS 2000
+
+struct handle *handle_new(struct node *node, int flags, struct version *version,
+			  const struct writer *writer)
 {
 	struct handle *handle = calloc(1, sizeof(*handle));
 
@@ -26,7 +30,7 @@ struct handle *handle_new(struct node *node, int flags, struct version *version,
 	handle->may_write = (flags & O_ACCMODE) != O_RDONLY;
 	handle->version = version_hold(version);
 	handle->remote_changes = node->remote_changes;
-	handle->process = process;
+	handle->writer = *writer;
 	if (handle->may_write) {
 		handle->next_writer = node->writers;
 		node->writers = handle;
@@ -126,7 +130,7 @@ bool draft_is_visible_to(const struct node *node, pid_t process)
 	if (!node->writers || !node->stored)
 		return true;
 	for (const struct handle *writer = node->writers; writer; writer = writer->next_writer)
-		if (process_descends_from(process, writer->process))
+		if (process_descends_from(process, writer->writer.process))
 			return true;
 	return false;
 }
@@ -154,7 +158,7 @@ static int start_from(struct node *node, struct version *base)
 	return error;
 }
 
-int draft_change_directly(struct node *node, struct version *base)
+int draft_change_directly(struct node *node, struct version *base, const struct writer *writer)
 {
 	int error = node->draft ? 0 : start_from(node, base);
 
@@ -162,6 +166,7 @@ int draft_change_directly(struct node *node, struct version *base)
 		return error;
 	node->change_count++;
 	node->draft->modified = clock_now();
+	node->draft->writer = *writer;
 	return 0;
 }
 
@@ -173,7 +178,7 @@ int draft_change(struct handle *handle)
 	/* Others here saved since this handle was opened, nobody elsewhere: go on from what they saved. */
 	if (node->last_commit && handle->remote_changes == node->remote_changes)
 		base = node->last_commit;
-	int error = draft_change_directly(node, base);
+	int error = draft_change_directly(node, base, &handle->writer);
 	if (!error)
 		handle->last_change = node->change_count;
 	return error;
@@ -196,6 +201,8 @@ struct commit {
 	struct key *key;
 	struct buffer content;
 	struct version *base;
+	struct version *theirs; /* what the store has instead, after a conflict */
+	struct writer writer;
 	uint64_t change; /* number of the last change in content */
 	struct timespec modified;
 };
@@ -205,6 +212,7 @@ static void commit_release(struct commit *commit)
 	free(commit->key);
 	buffer_wipe(&commit->content);
 	version_drop(commit->base);
+	version_drop(commit->theirs);
 }
 
 static int commit_prepare(const struct filesystem *filesystem, const struct node *node,
@@ -218,6 +226,7 @@ static int commit_prepare(const struct filesystem *filesystem, const struct node
 	    buffer_append(&commit->content, draft->content.data, draft->content.size))
 		return -ENOMEM;
 	commit->base = version_hold(draft->base);
+	commit->writer = draft->writer;
 	commit->change = node->change_count;
 	commit->modified = draft->modified;
 	return 0;
@@ -251,6 +260,15 @@ static void commit_finish(struct node *node, struct commit *commit, struct versi
 	}
 }
 
+void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct call *call,
+		       struct version **ret_theirs)
+{
+	struct call part;
+
+	call_start_part(&part, call, THEIRS_TIMEOUT_MS);
+	store_get(filesystem->store, key, &part, ret_theirs);
+}
+
 static int commit_store(struct filesystem *filesystem, struct commit *commit, struct call *call,
 			struct version **ret_version)
 {
@@ -268,10 +286,31 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 		log_error("%s: not saved: %s", text, call->reason);
 	else
 		log_info("%s: saved, %zu bytes", text, commit->content.size);
+	if (error == -EBUSY)
+		draft_load_theirs(filesystem, commit->key, call, &commit->theirs);
 	return error;
 }
 
-int draft_commit(struct filesystem *filesystem, struct node *node, pid_t process, struct call *call)
+static void commit_fail(struct filesystem *filesystem, struct node *node, const struct commit *commit,
+			const char *reason)
+{
+	const struct unsaved unsaved = {
+		.key = commit->key,
+		.yours = commit->content.data,
+		.size = commit->content.size,
+		.base = commit->base,
+		.theirs = commit->theirs,
+		.uid = commit->writer.uid,
+		.gid = commit->writer.gid,
+		.reason = reason,
+	};
+
+	node_set_error(node, reason);
+	node->failed_process = commit->writer.process;
+	unsaved_keep(filesystem, &unsaved);
+}
+
+int draft_commit(struct filesystem *filesystem, struct node *node, struct call *call)
 {
 	struct tree *tree = &filesystem->tree;
 	struct commit commit = { 0 };
@@ -300,13 +339,32 @@ int draft_commit(struct filesystem *filesystem, struct node *node, pid_t process
 	node->committing = false;
 	pthread_cond_broadcast(&tree->changed);
 	if (error) {
-		node_set_error(node, call->reason);
-		node->failed_process = process;
+		commit_fail(filesystem, node, &commit, call->reason);
 	} else {
 		commit_finish(node, &commit, version);
+		unsaved_forget(filesystem, commit.key, commit.content.data, commit.content.size);
 	}
 	tree_drop(tree, node);
 out:
 	commit_release(&commit);
 	return error;
+}
+
+void draft_keep_all(struct filesystem *filesystem)
+{
+	struct tree *tree = &filesystem->tree;
+
+	for (size_t i = 0; i < tree->bucket_count; i++) {
+		for (struct node *node = tree->by_id[i]; node; node = node->next_by_id) {
+			struct commit commit = { 0 };
+			if (node->kind != NODE_CONFIG || !node->parent || !draft_is_dirty(node) ||
+			    draft_is_blank(node))
+				continue;
+			if (commit_prepare(filesystem, node, &commit))
+				log_error("%s: out of memory, what was written is lost", node->name);
+			else
+				commit_fail(filesystem, node, &commit, "unmounted while it was written");
+			commit_release(&commit);
+		}
+	}
 }

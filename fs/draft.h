@@ -38,6 +38,7 @@ struct draft {
 	struct buffer content;
 	struct version *base; /* NULL: the server has no such config */
 	struct timespec modified; /* time of the last write, or as set by utimens */
+	struct writer writer; /* of the last change */
 };
 
 /* An open file. */
@@ -51,11 +52,12 @@ struct handle {
 	uint64_t last_change; /* number of this handle's last change to the draft; 0: none */
 	int error; /* of a failed write or commit; returned from then on */
 	bool abandoned; /* the writer was killed */
-	pid_t process; /* that opened it */
+	struct writer writer; /* who opened it */
 };
 
 /* Starts a handle; version may be NULL. Holds node and version. NULL without memory. */
-struct handle *handle_new(struct node *node, int flags, struct version *version, pid_t process);
+struct handle *handle_new(struct node *node, int flags, struct version *version,
+			  const struct writer *writer);
 
 /* Ends it: the draft goes with the last writer unless it waits for content. */
 void handle_free(struct filesystem *filesystem, struct handle *handle);
@@ -85,19 +87,26 @@ int draft_start(struct node *node, struct version *base);
 int draft_change(struct handle *handle);
 
 /* Changes the draft without a handle (truncate by path): base is the current version. */
-int draft_change_directly(struct node *node, struct version *base);
+int draft_change_directly(struct node *node, struct version *base, const struct writer *writer);
 
 /* Drops the draft: the server's content shows again. */
 void draft_drop(struct node *node);
 
 /*
- * Saves the draft, if it has changes. process is who asks.
+ * Saves the draft, if it has changes. A text that can't be saved is kept (unsaved.h).
  *
  * 0              the server has exactly those bytes, or there was nothing to save, or the config was removed meanwhile
  * -EINVAL        empty: it stays as it is for DRAFT_EMPTY_MS
  * other errors as of store_put(); the draft stays until its writers are gone
  */
-int draft_commit(struct filesystem *filesystem, struct node *node, pid_t process, struct call *call);
+int draft_commit(struct filesystem *filesystem, struct node *node, struct call *call);
+
+/* What the store has instead, for a save that conflicts; best effort. Without the lock. */
+void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct call *call,
+		       struct version **ret_theirs);
+
+/* Keeps the text of all drafts that were not saved when the program ends. */
+void draft_keep_all(struct filesystem *filesystem);
 
 /*
  * The node shows a version that was just saved as its content, with the time of the draft. For commits that did not go through

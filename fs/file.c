@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/attributes.h"
+#include "fs/control.h"
 #include "fs/draft.h"
 #include "fs/grace.h"
 #include "fs/process.h"
@@ -90,12 +91,13 @@ static void set_times(struct node *node, const struct stat *stat, int to_set)
 static int truncate_directly(struct request *request, struct node *node, size_t size)
 {
 	cleanup_version struct version *version = NULL;
+	const struct writer writer = request_writer(request);
 	int error = attributes_load(request, node, &version);
 
 	if (!error && version && version->content.size == size && !node->draft)
 		return 0;
 	if (!error)
-		error = draft_change_directly(node, version);
+		error = draft_change_directly(node, version, &writer);
 	if (!error)
 		error = buffer_resize(&node->draft->content, size);
 	if (error || node->writers)
@@ -104,7 +106,7 @@ static int truncate_directly(struct request *request, struct node *node, size_t 
 		grace_keep_empty(request->filesystem, node);
 		return 0;
 	}
-	error = draft_commit(request->filesystem, node, process_of_thread(request->thread), &request->call);
+	error = draft_commit(request->filesystem, node, &request->call);
 	if (!node->writers)
 		draft_drop(node);
 	return error;
@@ -114,6 +116,8 @@ static int set_size(struct request *request, struct node *node, struct handle *h
 {
 	if (size < 0)
 		return -EINVAL;
+	if (node->kind == NODE_STATUS)
+		return -EACCES;
 	if (node->kind != NODE_CONFIG)
 		return scratch_resize(request_tree(request), node, (size_t)size);
 	if ((uint64_t)size > STORE_CONTENT_LIMIT)
@@ -156,6 +160,32 @@ void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set,
 		fuse_reply_attr(fuse, &shown, timeout_s);
 }
 
+/* Room is never short; only a longer size shows. */
+void file_fallocate(fuse_req_t fuse, fuse_ino_t id, int mode, off_t offset, off_t length,
+		    struct fuse_file_info *info)
+{
+	struct request request;
+	struct handle *handle = handle_of(info);
+	struct node *node = handle->node;
+
+	(void)id;
+	request_start(&request, fuse);
+	if (mode) {
+		request_reply_error(&request, -EOPNOTSUPP);
+		return;
+	}
+	request_lock(&request);
+	const struct buffer *content = node->draft ? &node->draft->content : &node->content;
+	size_t size = content->size;
+	if (node->kind == NODE_CONFIG && !node->draft && handle->version)
+		size = handle->version->content.size;
+	int error = 0;
+	if ((uint64_t)offset + (uint64_t)length > size)
+		error = set_size(&request, node, handle, offset + length);
+	request_unlock(&request);
+	request_reply_error(&request, error);
+}
+
 void file_readlink(fuse_req_t fuse, fuse_ino_t id)
 {
 	struct request request;
@@ -195,8 +225,8 @@ static int open_config(struct request *request, struct node *node, int flags, st
 		error = for_writing ? 0 : draft_version_for_reader(node, version, &read);
 	if (error)
 		return error;
-	struct handle *handle = handle_new(node, flags, for_writing ? version : read,
-					   process_of_thread(request->thread));
+	const struct writer writer = request_writer(request);
+	struct handle *handle = handle_new(node, flags, for_writing ? version : read, &writer);
 	if (!handle)
 		return -ENOMEM;
 	if (for_writing && (flags & O_TRUNC)) {
@@ -213,7 +243,8 @@ static int open_config(struct request *request, struct node *node, int flags, st
 
 static int open_scratch(struct request *request, struct node *node, int flags, struct handle **ret_handle)
 {
-	struct handle *handle = handle_new(node, flags, NULL, process_of_thread(request->thread));
+	const struct writer writer = request_writer(request);
+	struct handle *handle = handle_new(node, flags, NULL, &writer);
 
 	if (!handle)
 		return -ENOMEM;
@@ -223,11 +254,31 @@ static int open_scratch(struct request *request, struct node *node, int flags, s
 	return 0;
 }
 
+static int open_status(struct request *request, struct node *node, int flags, struct handle **ret_handle)
+{
+	const struct writer writer = request_writer(request);
+	cleanup_version struct version *version = NULL;
+
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES;
+	int error = control_read_status(request->filesystem, &version);
+	if (error)
+		return error;
+	*ret_handle = handle_new(node, flags, version, &writer);
+	return *ret_handle ? 0 : -ENOMEM;
+}
+
 int file_open_node(struct request *request, struct node *node, struct fuse_file_info *info)
 {
 	struct handle *handle = NULL;
-	int error = node->kind == NODE_CONFIG ? open_config(request, node, info->flags, &handle) :
-						open_scratch(request, node, info->flags, &handle);
+	int error;
+
+	if (node->kind == NODE_CONFIG)
+		error = open_config(request, node, info->flags, &handle);
+	else if (node->kind == NODE_STATUS)
+		error = open_status(request, node, info->flags, &handle);
+	else
+		error = open_scratch(request, node, info->flags, &handle);
 
 	if (error)
 		return error;
@@ -294,6 +345,9 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 		reply_copy(&request, &node->draft->content, size, offset);
 		return;
 	}
+	/* Opened as a scratch file, which was renamed onto a config since. */
+	if (!handle->version && node->stored)
+		attributes_load(&request, handle->node, &handle->version);
 	cleanup_version struct version *version = version_hold(handle->version);
 	request_unlock(&request);
 	if (!version || (uint64_t)offset >= version->content.size) {
@@ -352,7 +406,7 @@ static int count_other_writers(const struct handle *handle, pid_t process)
 	int count = 0;
 
 	for (const struct handle *other = handle->node->writers; other; other = other->next_writer)
-		if (other != handle && other->process == process)
+		if (other != handle && other->writer.process == process)
 			count++;
 	return count;
 }
@@ -374,7 +428,7 @@ static bool is_last_close(const struct handle *handle, pid_t closer)
 {
 	if (has_duplicates(handle, closer))
 		return false;
-	return closer == handle->process || !has_duplicates(handle, handle->process);
+	return closer == handle->writer.process || !has_duplicates(handle, handle->writer.process);
 }
 
 static void abandon(struct handle *handle)
@@ -397,8 +451,7 @@ static int commit_handle(struct request *request, struct handle *handle)
 
 	if (node->deferred && node->parent)
 		return 0;
-	int error = draft_commit(request->filesystem, node, process_of_thread(request->thread),
-				 &request->call);
+	int error = draft_commit(request->filesystem, node, &request->call);
 	if (error && !(error == -EINVAL && draft_is_blank(node)))
 		handle->error = error;
 	return error;
@@ -453,7 +506,7 @@ static void commit_late(struct request *request, struct handle *handle)
 	if (draft_is_blank(node))
 		return;
 	call_start(&request->call, RELEASE_TIMEOUT_MS);
-	handle->error = draft_commit(request->filesystem, node, 0, &request->call);
+	handle->error = draft_commit(request->filesystem, node, &request->call);
 }
 
 void file_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)

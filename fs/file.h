@@ -8,6 +8,8 @@
 
 void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
 void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info);
+void file_fallocate(fuse_req_t fuse, fuse_ino_t id, int mode, off_t offset, off_t length,
+		    struct fuse_file_info *info);
 void file_readlink(fuse_req_t fuse, fuse_ino_t id);
 void file_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
 void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info);

@@ -16,13 +16,16 @@
 #include "store/store.h"
 
 struct grace;
+struct unsaved_list;
 
 struct filesystem {
 	struct store *store; /* not owned */
 	struct tree tree;
 	struct grace *grace;
+	struct unsaved_list *unsaved;
 
 	/* Of the mount; constant. */
+	const char *server_text; /* SOURCE as it was given */
 	bool read_only;
 	bool no_attributes;
 	uid_t uid;

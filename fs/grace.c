@@ -157,6 +157,15 @@ int grace_take_back(struct filesystem *filesystem, struct node *parent, const ch
 	return 0;
 }
 
+size_t grace_count_removals(const struct filesystem *filesystem)
+{
+	size_t count = 0;
+
+	for (const struct task *task = filesystem->grace->tasks; task; task = task->next)
+		count += is_removal(task);
+	return count;
+}
+
 /* Removes the config from the store; gives up the lock meanwhile. Whatever comes of it, the name is not hidden then. */
 static int run_removal(struct filesystem *filesystem, struct task *task, struct call *call)
 {
@@ -265,7 +274,7 @@ static void run_save(struct filesystem *filesystem, struct task *task, struct ca
 	}
 	node->deferred = false;
 	task->running = true;
-	int error = draft_commit(filesystem, node, 0, call);
+	int error = draft_commit(filesystem, node, call);
 	task->running = false;
 	if (store_error_is_outage(error) && !filesystem->grace->stopping) {
 		node->deferred = true;
@@ -372,6 +381,7 @@ void grace_stop(struct filesystem *filesystem)
 	pthread_mutex_lock(&filesystem->tree.lock);
 	while ((task = next_task(grace)))
 		run_task(filesystem, task, STOP_TIMEOUT_MS);
+	draft_keep_all(filesystem);
 	pthread_mutex_unlock(&filesystem->tree.lock);
 }
 

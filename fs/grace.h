@@ -59,6 +59,9 @@ struct version *grace_base(const struct filesystem *filesystem, const struct nod
  */
 int grace_finish_below(struct filesystem *filesystem, struct node *directory, struct call *call);
 
+/* How many names are hidden, to be removed or shown again. */
+size_t grace_count_removals(const struct filesystem *filesystem);
+
 /* Saves the node's draft after the grace. Calling it again starts the grace anew. */
 void grace_save_later(struct filesystem *filesystem, struct node *node);
 

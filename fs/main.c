@@ -3,18 +3,21 @@
  *
  *	file system operations > cache > nacos
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/control.h"
 #include "fs/directory.h"
 #include "fs/filesystem.h"
 #include "fs/grace.h"
 #include "fs/mountpoint.h"
 #include "fs/operations.h"
 #include "fs/options.h"
+#include "fs/unsaved.h"
 #include "nacos/client.h"
 #include "store/cache.h"
 #include "store/nacos_store.h"
@@ -34,6 +37,7 @@ struct program {
 	struct store *nacos;
 	struct store *cache;
 	const char **namespaces;
+	char *unsaved_directory; /* NULL: none */
 	struct filesystem filesystem;
 	struct fuse_args arguments;
 	struct fuse_session *session;
@@ -70,6 +74,27 @@ static int build_stack(struct program *program)
 	return error ? error : cache_new(program->nacos, &cache_options, &program->cache);
 }
 
+/* Each SOURCE has a place of its own in the cache directory, named by it with '_' for what is no letter or digit. */
+static int name_unsaved_directory(struct program *program)
+{
+	const struct command_line *command_line = &program->command_line;
+
+	if (!command_line->options.cache_directory)
+		return 0;
+	cleanup_free char *source = strdup(command_line->source_text);
+	if (!source)
+		return -ENOMEM;
+	for (char *letter = source; *letter; letter++)
+		if (!isalnum((unsigned char)*letter) && !strchr("-.", *letter))
+			*letter = '_';
+	if (asprintf(&program->unsaved_directory, "%s/%s/unsaved", command_line->options.cache_directory,
+		     source) < 0) {
+		program->unsaved_directory = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 static int build_filesystem(struct program *program)
 {
 	const struct command_line *command_line = &program->command_line;
@@ -83,6 +108,7 @@ static int build_filesystem(struct program *program)
 	for (size_t i = 0; i < options->namespaces.count; i++)
 		program->namespaces[i] = options->namespaces.items[i];
 	filesystem->store = program->cache;
+	filesystem->server_text = command_line->source_text;
 	filesystem->read_only = options->read_only;
 	filesystem->no_attributes = options->no_xattr;
 	filesystem->uid = options->uid;
@@ -98,7 +124,12 @@ static int build_filesystem(struct program *program)
 	root->uid = filesystem->uid;
 	root->gid = filesystem->gid;
 	root->modified = root->changed = clock_now();
-	return grace_new(filesystem);
+	error = grace_new(filesystem);
+	if (!error)
+		error = control_init(filesystem);
+	if (!error)
+		error = name_unsaved_directory(program);
+	return error ? error : unsaved_init(filesystem, program->unsaved_directory);
 }
 
 /*
@@ -213,8 +244,9 @@ static int serve(struct program *program)
 		log_to_syslog();
 	if (fuse_daemonize(program->command_line.foreground))
 		goto out;
-	log_info("%s is mounted on %s", program->command_line.source_text,
-		 program->command_line.mountpoint);
+	struct nacos_features features = nacos_client_features(program->client);
+	log_info("%s (Nacos %s) is mounted on %s", program->command_line.source_text,
+		 features.generation->name, program->command_line.mountpoint);
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
@@ -234,12 +266,14 @@ static void release(struct program *program)
 	fuse_opt_free_args(&program->arguments);
 	if (program->filesystem.tree.root) {
 		grace_free(&program->filesystem);
+		unsaved_free(&program->filesystem);
 		tree_destroy(&program->filesystem.tree);
 	}
 	store_free(program->cache);
 	store_free(program->nacos);
 	nacos_client_free(program->client);
 	free(program->namespaces);
+	free(program->unsaved_directory);
 	command_line_release(&program->command_line);
 }
 

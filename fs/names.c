@@ -82,6 +82,11 @@ static bool is_backup_pattern(const char *name)
 	return last_dot - name > 5 && !strncmp(last_dot - 5, ".save", 5);
 }
 
+bool name_is_cipher(const char *name)
+{
+	return !strncmp(name, "cipher-", strlen("cipher-"));
+}
+
 bool name_is_scratch(const char *name)
 {
 	size_t length = strlen(name);

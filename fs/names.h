@@ -9,6 +9,9 @@
 
 #include <stdbool.h>
 
+/* Does it name a config whose content is a secret? Its text must not lie on a disk in clear. */
+bool name_is_cipher(const char *name);
+
 /* Is it, by its pattern, a swap, backup, probe, lock or temp file? Ask only of names that the server does not have. */
 bool name_is_scratch(const char *name);
 

@@ -62,6 +62,10 @@
 	  file_release)                                                                                    \
 	X(fsync, (fuse_req_t fuse, fuse_ino_t id, int data_only, struct fuse_file_info *info),             \
 	  (fuse, id, data_only, info), file_fsync)                                                         \
+	X(fallocate,                                                                                       \
+	  (fuse_req_t fuse, fuse_ino_t id, int mode, off_t offset, off_t length,                           \
+	   struct fuse_file_info *info),                                                                   \
+	  (fuse, id, mode, offset, length, info), file_fallocate)                                          \
 	X(opendir, (fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info), (fuse, id, info),        \
 	  directory_open)                                                                                  \
 	X(readdir,                                                                                         \

@@ -26,6 +26,7 @@ enum option_kind {
 	OPTION_FLAG, /* bool; has no value */
 	OPTION_TEXT, /* char * */
 	OPTION_PATH, /* char *, made absolute */
+	OPTION_PATH_OR_NONE, /* the same; the word "none" makes it NULL */
 	OPTION_URL, /* char * */
 	OPTION_LIST, /* struct options_list of names, separated by ':' */
 	OPTION_SECONDS, /* unsigned, from 1 to the entry's maximum */
@@ -76,6 +77,9 @@ static const struct option_entry option_table[] = {
 	  "Group of what is shown, a name or a number (default: that of who mounts)" },
 	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
 	  "Permission bits to take away from what is shown, octal" },
+	{ "cache_dir", OPTION_PATH_OR_NONE, FIELD(cache_directory), "DIR|none", NULL, 0,
+	  "Keep the text of saves that failed in DIR too, where it survives a restart (default: "
+	  "/var/cache/nacosfs for root, otherwise none)" },
 	{ "timeout", OPTION_SECONDS, FIELD(timeout_seconds), "SECONDS", "10", 3600,
 	  "Deadline of a file operation that has to ask a server" },
 	{ "refresh", OPTION_SECONDS, FIELD(refresh_seconds), "SECONDS", "30", 86400,
@@ -340,6 +344,12 @@ static int set_entry(const struct option_entry *entry, const struct setting *set
 		return replace_text(field, strdup(setting->value), call);
 	case OPTION_PATH:
 		return make_absolute(setting->value, setting->directory, call, field);
+	case OPTION_PATH_OR_NONE:
+		if (strcmp(setting->value, "none"))
+			return make_absolute(setting->value, setting->directory, call, field);
+		free(*(char **)field);
+		*(char **)field = NULL;
+		return 0;
 	case OPTION_URL:
 		return set_url(entry->name, setting->value, call, field);
 	case OPTION_LIST:
@@ -409,6 +419,11 @@ static int set_defaults(struct call *call, struct mount_options *options)
 		if (error)
 			return error;
 	}
+	if (geteuid() == 0) {
+		options->cache_directory = strdup("/var/cache/nacosfs");
+		if (!options->cache_directory)
+			return fail_no_memory(call);
+	}
 	options->allow_other = geteuid() == 0;
 	options->uid = getuid();
 	options->gid = getgid();
@@ -424,7 +439,7 @@ static void release_options(struct mount_options *options)
 		if (entry->kind == OPTION_LIST)
 			list_release(field);
 		if (entry->kind == OPTION_TEXT || entry->kind == OPTION_PATH ||
-		    entry->kind == OPTION_URL)
+		    entry->kind == OPTION_PATH_OR_NONE || entry->kind == OPTION_URL)
 			free(*(char **)field);
 	}
 	memset(options, 0, sizeof(*options));

@@ -41,6 +41,7 @@ struct mount_options {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	char *cache_directory; /* NULL: none */
 	unsigned timeout_seconds; /* 1 to 3600 */
 	unsigned refresh_seconds; /* 1 to 86400 */
 	enum log_level log_level;

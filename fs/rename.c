@@ -11,6 +11,7 @@
 #include "fs/names.h"
 #include "fs/process.h"
 #include "fs/scratch.h"
+#include "fs/unsaved.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -78,9 +79,12 @@ static int unlink_name(struct request *request, struct node *parent, const char 
 	if (node_is_directory(node))
 		return -EISDIR;
 	if (node_is_scratch(node)) {
+		unsaved_node_removed(request->filesystem, node);
 		tree_unlink(tree, node);
 		return 0;
 	}
+	if (node->kind == NODE_STATUS)
+		return -EPERM;
 	if (request->filesystem->read_only)
 		return -EROFS;
 	node_hold(node);
@@ -204,6 +208,34 @@ static bool has_content(const struct version *version, const struct buffer *cont
 	       !memcmp(version->content.data, content->data, content->size);
 }
 
+/* The caller may remove its temp file now that the rename failed: the text is kept. */
+static void keep_scratch(const struct renaming *renaming, const struct buffer *content, int why)
+{
+	struct request *request = renaming->request;
+	cleanup_version struct version *theirs = NULL;
+
+	if (renaming->target)
+		node_set_error(renaming->target, request->call.reason);
+	if (why == -EINVAL)
+		return; /* empty: nothing to keep */
+	if (why == -EBUSY) {
+		request_unlock(request);
+		draft_load_theirs(request->filesystem, renaming->new_key, &request->call, &theirs);
+		request_lock(request);
+	}
+	const struct unsaved unsaved = {
+		.key = renaming->new_key,
+		.yours = content->data,
+		.size = content->size,
+		.base = renaming->target_version,
+		.theirs = theirs,
+		.uid = request->uid,
+		.gid = request->gid,
+		.reason = request->call.reason,
+	};
+	unsaved_keep(request->filesystem, &unsaved);
+}
+
 /*
  * A scratch file is renamed onto a config: this is the save of an editor that writes a temp file. What it started from is
  * the version that was shown when the temp file was made.
@@ -237,10 +269,10 @@ static int save_scratch(struct renaming *renaming)
 		};
 		error = store_version(renaming, &put, renaming->new_key, &version);
 		if (error) {
-			if (target)
-				node_set_error(target, request->call.reason);
+			keep_scratch(renaming, &content, error);
 			return error;
 		}
+		unsaved_forget(request->filesystem, renaming->new_key, content.data, content.size);
 	}
 	struct timespec modified = source->modified;
 	forget_hidden(renaming);

@@ -52,6 +52,11 @@ void request_start_listing(struct request *request, fuse_req_t fuse)
 	request->call.step_ms = request->filesystem->timeout_ms;
 }
 
+struct writer request_writer(const struct request *request)
+{
+	return (struct writer){ process_of_thread(request->thread), request->uid, request->gid };
+}
+
 void request_lock(const struct request *request)
 {
 	pthread_mutex_lock(&request->filesystem->tree.lock);

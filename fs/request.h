@@ -40,6 +40,9 @@ static inline struct tree *request_tree(const struct request *request)
 	return &request->filesystem->tree;
 }
 
+/* Who asks, as a writer. Reads /proc. */
+struct writer request_writer(const struct request *request);
+
 void request_lock(const struct request *request);
 void request_unlock(const struct request *request);
 

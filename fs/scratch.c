@@ -29,7 +29,7 @@ static int check_room(const struct tree *tree, struct node *node, size_t size)
 	if (size > SCRATCH_FILE_LIMIT)
 		error = -EFBIG;
 	else if (size > node->content.size &&
-		 size - node->content.size > SCRATCH_TOTAL_LIMIT - tree->scratch_size)
+		 tree->scratch_size + (size - node->content.size) > SCRATCH_TOTAL_LIMIT)
 		error = -ENOSPC;
 	if (error)
 		node->error = error;

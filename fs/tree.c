@@ -60,6 +60,7 @@ enum directory_level tree_level(const struct tree *tree, const struct node *node
 	case NODE_CONFIG:
 	case NODE_SCRATCH_FILE:
 	case NODE_SCRATCH_LINK:
+	case NODE_STATUS:
 		break;
 	}
 	return LEVEL_NONE;

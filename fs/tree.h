@@ -37,6 +37,14 @@ enum node_kind {
 	NODE_SCRATCH_FILE, /* in memory only, belongs to the user who made it */
 	NODE_SCRATCH_LINK,
 	NODE_SCRATCH_DIRECTORY,
+	NODE_STATUS, /* .nacosfs/status */
+};
+
+/* Who writes: for ownership of what is kept, and for recognising a program that cleans up after its own failure. */
+struct writer {
+	pid_t process; /* 0: nobody in particular */
+	uid_t uid;
+	gid_t gid;
 };
 
 struct node {
@@ -52,6 +60,7 @@ struct node {
 	struct node *first_child;
 	struct node *previous_sibling, *next_sibling;
 	size_t child_count;
+	bool hidden; /* not listed */
 	bool local; /* a group or namespace that mkdir made or an option names: not on the server yet */
 	struct listing *merged; /* the listing whose names are among the children */
 

@@ -10,6 +10,7 @@
 #include "util/log.h"
 
 #define BUCKETS 16384
+#define IDLE_LIMIT 50000 /* entries without a version */
 #define WRITE_RIGHT_MS 60000 /* how long a granted right to write is believed without asking */
 #define OUTAGE_PAUSE_MS 3000 /* after a time-out: how long what is known is served without waiting again */
 #define LISTING_COST_FACTOR 10
@@ -27,6 +28,7 @@ struct entry {
 	int64_t fresh_until_ms;
 	int64_t may_write_until_ms;
 	bool fetching;
+	unsigned users; /* calls that hold a pointer to it while the lock is not held */
 	unsigned puts; /* changes of ours: a fetch that began before one is worth nothing after it */
 
 	/* Our own change, until the server's read path shows it. */
@@ -53,6 +55,7 @@ struct cache {
 	pthread_mutex_t lock; /* all below; never held while lower works */
 	pthread_cond_t fetched; /* some entry or scope stopped fetching */
 	struct entry *buckets[BUCKETS];
+	size_t entry_count, version_count;
 	struct entry *newest, *oldest;
 	size_t content_size;
 	struct scope *scopes;
@@ -83,8 +86,33 @@ static int wait_fetched(struct cache *cache, struct call *call)
 
 /* ------------------------------------------------------------------ entries */
 
+/*
+ * Forgets entries that know nothing worth keeping: names that were asked for once and are not there. Without this, a
+ * program that looks for ever new names would fill the memory.
+ */
+static void forget_idle(struct cache *cache)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct entry **place = &cache->buckets[i], *entry; (entry = *place);) {
+			if (entry->version || entry->users || entry->fresh_until_ms > now_ms ||
+			    entry->own_until_ms > now_ms) {
+				place = &entry->next;
+				continue;
+			}
+			*place = entry->next;
+			free(entry->key);
+			free(entry);
+			cache->entry_count--;
+		}
+	}
+}
+
 static struct entry *entry_find(struct cache *cache, const struct key *key, bool create)
 {
+	if (create && cache->entry_count > IDLE_LIMIT + 2 * cache->version_count)
+		forget_idle(cache);
 	struct entry **bucket = &cache->buckets[key_hash(key) % BUCKETS];
 
 	for (struct entry *entry = *bucket; entry; entry = entry->next)
@@ -102,6 +130,7 @@ static struct entry *entry_find(struct cache *cache, const struct key *key, bool
 	}
 	entry->next = *bucket;
 	*bucket = entry;
+	cache->entry_count++;
 	return entry;
 }
 
@@ -126,6 +155,7 @@ static void entry_set(struct cache *cache, struct entry *entry, enum entry_state
 	if (entry->version) {
 		entry_unlink_use(cache, entry);
 		cache->content_size -= entry->version->content.size;
+		cache->version_count--;
 	}
 	version_hold(version);
 	version_drop(entry->version);
@@ -134,6 +164,7 @@ static void entry_set(struct cache *cache, struct entry *entry, enum entry_state
 	if (version) {
 		entry_link_newest(cache, entry);
 		cache->content_size += version->content.size;
+		cache->version_count++;
 	}
 	while (cache->content_size > cache->options.content_limit && cache->oldest != cache->newest) {
 		struct entry *victim = cache->oldest;
@@ -236,12 +267,16 @@ static int cache_get(struct store *store, const struct key *key, struct call *ca
 
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = entry_find(cache, key, true);
-	if (!entry)
+	if (entry)
+		entry->users++;
+	else
 		error = -ENOMEM;
 	while (!error && (entry->state == ENTRY_UNKNOWN || entry->fresh_until_ms <= clock_monotonic_ms()))
 		error = entry->fetching ? wait_fetched(cache, call) : entry_fetch(cache, entry, call);
 	if (!error)
 		error = entry_answer(cache, entry, call, ret_version);
+	if (entry)
+		entry->users--;
 	pthread_mutex_unlock(&cache->lock);
 	return error;
 }
@@ -296,11 +331,11 @@ static int cache_check_write(struct store *store, const struct key *key, struct 
 	if (known)
 		return 0;
 	int error = store_check_write(cache->lower, key, call);
-	if (!error && entry) {
-		pthread_mutex_lock(&cache->lock);
+	pthread_mutex_lock(&cache->lock);
+	entry = entry_find(cache, key, false);
+	if (!error && entry)
 		entry->may_write_until_ms = clock_monotonic_ms() + WRITE_RIGHT_MS;
-		pthread_mutex_unlock(&cache->lock);
-	}
+	pthread_mutex_unlock(&cache->lock);
 	return error;
 }
 

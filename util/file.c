@@ -120,6 +120,8 @@ int file_read_secret(const char *path, struct call *call, struct buffer *ret_con
 	if (error)
 		return error;
 	drop_line_end(&content);
+	if (!content.size)
+		return call_fail(call, -EACCES, "%s: is empty; it must hold the secret", path);
 	if (buffer_append(ret_content, content.data, content.size))
 		return call_fail(call, -ENOMEM, "%s: out of memory", path);
 	return 0;

@@ -250,3 +250,20 @@ size_t json_count(const struct json *value)
 		count++;
 	return count;
 }
+
+int json_append_string(struct buffer *json, const char *text)
+{
+	int error = buffer_append_byte(json, '"');
+
+	for (; !error && *text; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte < 0x20)
+			error = buffer_append_format(json, "\\u%04x", byte);
+		else if (byte == '"' || byte == '\\')
+			error = buffer_append_format(json, "\\%c", byte);
+		else
+			error = buffer_append_byte(json, (char)byte);
+	}
+	return error ? error : buffer_append_byte(json, '"');
+}

@@ -48,4 +48,7 @@ const struct json *json_first(const struct json *value);
 const struct json *json_next(const struct json *element);
 size_t json_count(const struct json *value);
 
+/* Appends text (UTF-8) as a JSON string, with its quotes. 0 or -ENOMEM. */
+int json_append_string(struct buffer *json, const char *text);
+
 #endif
