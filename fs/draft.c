@@ -186,14 +186,17 @@ int draft_change(struct handle *handle)
 
 void draft_show_committed(struct node *node, struct version *version, struct timespec modified)
 {
-	strcpy(node->md5, version->md5);
-	node->size = version->content.size;
 	node->stored = true;
 	node->deferred = false;
-	node->modified = modified;
-	node->changed = modified;
 	node->failed_process = 0;
 	node_set_error(node, NULL);
+	if (version->serial < node->shown_serial)
+		return; /* somebody changed it again before we came to say so */
+	node->shown_serial = version->serial;
+	strcpy(node->md5, version->md5);
+	node->size = version->content.size;
+	node->modified = modified;
+	node->changed = modified;
 }
 
 /* What a commit carries while the lock is not held. */
@@ -307,6 +310,7 @@ static void commit_fail(struct filesystem *filesystem, struct node *node, const 
 
 	node_set_error(node, reason);
 	node->failed_process = commit->writer.process;
+	node->failed_ms = clock_monotonic_ms();
 	unsaved_keep(filesystem, &unsaved);
 }
 

@@ -337,7 +337,7 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 	request_start(&request, fuse);
 	request_lock(&request);
 	const struct node *node = handle->node;
-	if (node->kind != NODE_CONFIG && !handle->version) {
+	if (node->kind != NODE_CONFIG && (handle->may_write || !handle->version)) {
 		reply_copy(&request, &node->content, size, offset);
 		return;
 	}

@@ -38,6 +38,9 @@ struct node *filesystem_add_node(struct filesystem *filesystem, struct node *par
 void filesystem_show_version(struct node *node, const struct version *version)
 {
 	node->stored = true;
+	if (version->serial < node->shown_serial)
+		return;
+	node->shown_serial = version->serial;
 	if (!strcmp(node->md5, version->md5))
 		return;
 	if (*node->md5) {

@@ -10,13 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/command_line.h"
 #include "fs/control.h"
 #include "fs/directory.h"
 #include "fs/filesystem.h"
 #include "fs/grace.h"
 #include "fs/mountpoint.h"
 #include "fs/operations.h"
-#include "fs/options.h"
 #include "fs/unsaved.h"
 #include "nacos/client.h"
 #include "store/cache.h"

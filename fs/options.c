@@ -1,7 +1,6 @@
 #include "fs/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -11,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "fs/source.h"
 #include "util/buffer.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -41,7 +41,7 @@ struct option_entry {
 	enum option_kind kind;
 	size_t offset; /* of the field in struct mount_options */
 	const char *argument; /* as --help and the manual call it; NULL for a flag */
-	const char *default_text; /* NULL: all zeros, or see set_defaults() */
+	const char *default_text; /* NULL: all zeros, or see options_set_defaults() */
 	unsigned maximum; /* of OPTION_SECONDS */
 	const char *help; /* a sentence without its full stop */
 };
@@ -92,35 +92,10 @@ static const struct option_entry option_table[] = {
 /* An enum without negative values is an unsigned int to gcc: set_choice() relies on it. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
 
-/* Flags that libfuse 3.14 takes and hands to the kernel. */
-static const char *const kernel_flags[] = {
-	"suid", "nosuid", "dev", "nodev", "exec", "noexec",
-	"sync", "async", "dirsync", "atime", "noatime",
-};
-
-/*
- * What mount(8), systemd and fstab need for themselves and pass on all the same, and the flags for
- * access times, which mean nothing here and which libfuse does not know. Values are ignored too:
- * mount(8) says user=NAME, and comment= always has one.
- */
-static const char *const ignored_names[] = {
-	"auto", "noauto", "comment", "defaults", "group", "nogroup", "helper", "_netdev", "nofail",
-	"owner", "noowner", "uhelper", "user", "nouser", "users", "nousers",
-	"diratime", "nodiratime", "lazytime", "nolazytime", "relatime", "norelatime", "strictatime",
-	"nostrictatime",
-};
-
 /* What people try to pass a secret by value with. */
 static const char *const secret_names[] = {
 	"access_key", "access_token", "accessKey", "accessToken", "pass", "passwd", "password",
 	"pwd", "secret", "secret_key", "secretKey", "security_token", "securityToken", "token",
-};
-
-/* An option as it was written somewhere. */
-struct setting {
-	const char *name;
-	const char *value; /* NULL: there was no '=' */
-	const char *directory; /* which relative paths start from; NULL: the current one */
 };
 
 static int fail_no_memory(struct call *call)
@@ -128,7 +103,7 @@ static int fail_no_memory(struct call *call)
 	return call_fail(call, -ENOMEM, "out of memory");
 }
 
-static bool is_one_of(const char *name, const char *const *names, size_t count)
+bool options_name_is_one_of(const char *name, const char *const *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(name, names[i]))
@@ -136,16 +111,16 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
 	return false;
 }
 
-static void list_release(struct options_list *list)
+void options_list_release(struct options_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i]);
 	free(list->items);
 	memset(list, 0, sizeof(*list));
 }
-#define cleanup_list __attribute__((cleanup(list_release)))
+#define cleanup_list __attribute__((cleanup(options_list_release)))
 
-static int list_append(struct options_list *list, const char *text, size_t size, struct call *call)
+int options_list_append(struct options_list *list, const char *text, size_t size, struct call *call)
 {
 	char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
 	char *item = NULL;
@@ -186,7 +161,7 @@ static bool parse_number(const char *text, unsigned base, unsigned maximum, unsi
 	return true;
 }
 
-static int replace_text(char **field, char *text, struct call *call)
+int options_replace_text(char **field, char *text, struct call *call)
 {
 	if (!text)
 		return fail_no_memory(call);
@@ -196,13 +171,13 @@ static int replace_text(char **field, char *text, struct call *call)
 }
 
 /* directory NULL: the current one. */
-static int make_absolute(const char *path, const char *directory, struct call *call, char **field)
+int options_make_absolute(const char *path, const char *directory, struct call *call, char **field)
 {
 	cleanup_free char *current = NULL;
 	char *absolute = NULL;
 
 	if (path[0] == '/')
-		return replace_text(field, strdup(path), call);
+		return options_replace_text(field, strdup(path), call);
 	if (!directory) {
 		current = getcwd(NULL, 0);
 		if (!current)
@@ -212,7 +187,7 @@ static int make_absolute(const char *path, const char *directory, struct call *c
 	}
 	if (asprintf(&absolute, "%s/%s", directory, path) < 0)
 		return fail_no_memory(call);
-	return replace_text(field, absolute, call);
+	return options_replace_text(field, absolute, call);
 }
 
 static int set_url(const char *name, const char *value, struct call *call, char **field)
@@ -232,7 +207,7 @@ static int set_url(const char *name, const char *value, struct call *call, char 
 			      "option \"%s\": write http://HOST:PORT or https://HOST:PORT, "
 			      "without user, '?' and '#'",
 			      name);
-	return replace_text(field, strndup(value, size), call);
+	return options_replace_text(field, strndup(value, size), call);
 }
 
 static int set_list(const char *name, const char *value, struct call *call,
@@ -251,14 +226,14 @@ static int set_list(const char *name, const char *value, struct call *call,
 		if (list_has(&list, item, size))
 			return refuse(call, "option \"%s\" names \"%.*s\" twice", name, (int)size,
 				      item);
-		error = list_append(&list, item, size, call);
+		error = options_list_append(&list, item, size, call);
 		if (error)
 			return error;
 		if (!item[size])
 			break;
 		item += size + 1;
 	}
-	list_release(field);
+	options_list_release(field);
 	*field = list;
 	memset(&list, 0, sizeof(list));
 	return 0;
@@ -331,7 +306,7 @@ static int set_choice(const struct option_entry *entry, const char *value, struc
 		      entry->argument);
 }
 
-static int set_entry(const struct option_entry *entry, const struct setting *setting,
+static int set_entry(const struct option_entry *entry, const struct option_setting *setting,
 		     struct call *call, struct mount_options *options)
 {
 	void *field = (char *)options + entry->offset;
@@ -341,12 +316,12 @@ static int set_entry(const struct option_entry *entry, const struct setting *set
 		*(bool *)field = true;
 		return 0;
 	case OPTION_TEXT:
-		return replace_text(field, strdup(setting->value), call);
+		return options_replace_text(field, strdup(setting->value), call);
 	case OPTION_PATH:
-		return make_absolute(setting->value, setting->directory, call, field);
+		return options_make_absolute(setting->value, setting->directory, call, field);
 	case OPTION_PATH_OR_NONE:
 		if (strcmp(setting->value, "none"))
-			return make_absolute(setting->value, setting->directory, call, field);
+			return options_make_absolute(setting->value, setting->directory, call, field);
 		free(*(char **)field);
 		*(char **)field = NULL;
 		return 0;
@@ -369,7 +344,7 @@ static int set_entry(const struct option_entry *entry, const struct setting *set
 }
 
 /* Finds the entry of a setting and makes sure that it has a value where it must. */
-static int find_entry(const struct setting *setting, struct call *call,
+static int find_entry(const struct option_setting *setting, struct call *call,
 		      const struct option_entry **ret_entry)
 {
 	const char *name = setting->name;
@@ -390,7 +365,7 @@ static int find_entry(const struct setting *setting, struct call *call,
 		*ret_entry = entry;
 		return 0;
 	}
-	if (is_one_of(name, secret_names, ARRAY_SIZE(secret_names)))
+	if (options_name_is_one_of(name, secret_names, ARRAY_SIZE(secret_names)))
 		return refuse(call,
 			      "option \"%s\" is refused: others could read the secret here, put it "
 			      "into a file of its own (password_file=FILE for the login)",
@@ -398,7 +373,7 @@ static int find_entry(const struct setting *setting, struct call *call,
 	return refuse(call, "unknown option \"%s\" (nacosfs --help lists them)", name);
 }
 
-static int set_option(const struct setting *setting, struct call *call,
+int options_set(const struct option_setting *setting, struct call *call,
 		      struct mount_options *options)
 {
 	const struct option_entry *entry = NULL;
@@ -409,11 +384,11 @@ static int set_option(const struct setting *setting, struct call *call,
 	return set_entry(entry, setting, call, options);
 }
 
-static int set_defaults(struct call *call, struct mount_options *options)
+int options_set_defaults(struct call *call, struct mount_options *options)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
 		const struct option_entry *entry = &option_table[i];
-		struct setting setting = { .name = entry->name, .value = entry->default_text };
+		struct option_setting setting = { .name = entry->name, .value = entry->default_text };
 		int error = setting.value ? set_entry(entry, &setting, call, options) : 0;
 
 		if (error)
@@ -430,14 +405,14 @@ static int set_defaults(struct call *call, struct mount_options *options)
 	return 0;
 }
 
-static void release_options(struct mount_options *options)
+void options_release(struct mount_options *options)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
 		const struct option_entry *entry = &option_table[i];
 		void *field = (char *)options + entry->offset;
 
 		if (entry->kind == OPTION_LIST)
-			list_release(field);
+			options_list_release(field);
 		if (entry->kind == OPTION_TEXT || entry->kind == OPTION_PATH ||
 		    entry->kind == OPTION_PATH_OR_NONE || entry->kind == OPTION_URL)
 			free(*(char **)field);
@@ -464,7 +439,7 @@ static int apply_config_line(char *line, const char *directory, bool *given, str
 			     struct mount_options *options)
 {
 	const struct option_entry *entry = NULL;
-	struct setting setting = { .directory = directory };
+	struct option_setting setting = { .directory = directory };
 	char *name = trim(line);
 	char *equals = strchr(name, '=');
 	int error = 0;
@@ -487,7 +462,7 @@ static int apply_config_line(char *line, const char *directory, bool *given, str
 	return set_entry(entry, &setting, call, options);
 }
 
-static int read_config_file(const char *path, struct call *call, struct mount_options *options)
+int options_read_file(const char *path, struct call *call, struct mount_options *options)
 {
 	cleanup_buffer struct buffer content = BUFFER_INIT;
 	cleanup_free char *directory = strndup(path, (size_t)(strrchr(path, '/') - path));
@@ -509,298 +484,6 @@ static int read_config_file(const char *path, struct call *call, struct mount_op
 			return call_fail(call, error, "%s:%zu: %s", path, number, call->reason);
 	}
 	return 0;
-}
-
-/* The command line. */
-
-/* The words of a command line, before anybody asks what they mean. */
-struct arguments {
-	const char *source, *mountpoint; /* NULL: not given */
-	struct options_list settings; /* of all -o, without their escapes */
-	bool foreground, debug, fake, show_help, show_version;
-};
-
-static void arguments_release(struct arguments *arguments)
-{
-	list_release(&arguments->settings);
-}
-#define cleanup_arguments __attribute__((cleanup(arguments_release)))
-
-/*
- * Commas separate; "\," is a comma and "\\" a backslash of a value. Other backslashes are what they
- * are.
- */
-static int split_settings(const char *text, struct call *call, struct options_list *settings)
-{
-	cleanup_buffer struct buffer setting = BUFFER_INIT;
-	int error = 0;
-
-	for (;; text++) {
-		if (*text && *text != ',') {
-			if (text[0] == '\\' && (text[1] == ',' || text[1] == '\\'))
-				text++;
-			if (buffer_append_byte(&setting, *text))
-				return fail_no_memory(call);
-			continue;
-		}
-		if (setting.size > 0)
-			error = list_append(settings, setting.data, setting.size, call);
-		if (error || !*text)
-			return error;
-		buffer_clear(&setting);
-	}
-}
-
-static int add_positional(const char *text, struct call *call, struct arguments *arguments)
-{
-	if (!arguments->source)
-		arguments->source = text;
-	else if (!arguments->mountpoint)
-		arguments->mountpoint = text;
-	else
-		/* Without what follows a '=': a blank in "-o a=b, password=c" leads here too. */
-		return refuse(call, "unexpected argument \"%.*s\" after SOURCE and MOUNTPOINT",
-			      (int)strcspn(text, "="), text);
-	return 0;
-}
-
-static bool is_mount_helper(const char *program)
-{
-	const char *slash = program ? strrchr(program, '/') : NULL;
-	const char *base = slash ? slash + 1 : program;
-
-	return base && (!strcmp(base, "mount.nacosfs") || !strcmp(base, "mount.fuse.nacosfs"));
-}
-
-/* One switch as getopt_long() returned it. */
-static int apply_switch(int letter, bool is_helper, char **argv, struct call *call,
-			struct arguments *arguments)
-{
-	switch (letter) {
-	case 1:
-		return add_positional(optarg, call, arguments);
-	case 'o':
-		return split_settings(optarg, call, &arguments->settings);
-	case 'f':
-		if (is_helper)
-			arguments->fake = true;
-		else
-			arguments->foreground = true;
-		return 0;
-	case 'd':
-		arguments->debug = true;
-		arguments->foreground = true;
-		return 0;
-	case 'h':
-		arguments->show_help = true;
-		return 0;
-	case 'V':
-		arguments->show_version = true;
-		return 0;
-	case 't': /* our own type; mount(8) says it when it has a dot */
-	case 'v': /* verbose, no mtab, sloppy: nothing of this changes what is done */
-	case 'n':
-	case 's':
-		return 0;
-	case ':':
-		return refuse(call, "-%c needs a value", optopt);
-	default:
-		if (optopt > 1)
-			return refuse(call, "unknown switch -%c (see nacosfs --help)", optopt);
-		return refuse(call, "unknown switch %s (see nacosfs --help)", argv[optind - 1]);
-	}
-}
-
-static int read_arguments(int argc, char **argv, struct call *call, struct arguments *arguments)
-{
-	static const struct option long_switches[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ 0 },
-	};
-	bool is_helper = is_mount_helper(argv[0]);
-	/*
-	 * '-': SOURCE and MOUNTPOINT may stand anywhere, whatever POSIXLY_CORRECT says; ':': getopt
-	 * prints nothing itself.
-	 */
-	const char *switches = is_helper ? "-:o:t:fhnsvV" : "-:o:dfhV";
-	int letter = 0;
-	int error = 0;
-
-	optind = 0; /* glibc: forget what an earlier call has parsed */
-	while (!error && (letter = getopt_long(argc, argv, switches, long_switches, NULL)) != -1)
-		error = apply_switch(letter, is_helper, argv, call, arguments);
-	for (; !error && optind < argc; optind++) /* behind "--" */
-		error = add_positional(argv[optind], call, arguments);
-	return error;
-}
-
-static int add_kernel_flag(const char *flag, struct call *call, char **flags)
-{
-	char *longer = NULL;
-
-	if (asprintf(&longer, "%s%s%s", *flags ? *flags : "", *flags ? "," : "", flag) < 0)
-		return fail_no_memory(call);
-	return replace_text(flags, longer, call);
-}
-
-/* Cuts name=value in place. */
-static struct setting split_setting(char *text)
-{
-	struct setting setting = { .name = text };
-	char *equals = strchr(text, '=');
-
-	if (equals) {
-		*equals = '\0';
-		setting.value = equals + 1;
-	}
-	return setting;
-}
-
-static int apply_setting(const struct setting *setting, bool file_read_only, struct call *call,
-			 struct command_line *line)
-{
-	const char *name = setting->name;
-
-	/*
-	 * mount(8) puts "rw" before everything else, wanted or not. So it takes back a "ro" before
-	 * it, but not the one in the config file.
-	 */
-	if (!strcmp(name, "rw") && !setting->value) {
-		line->options.read_only = file_read_only;
-		return 0;
-	}
-	if (!strcmp(name, "remount"))
-		return refuse(call,
-			      "remount: a mount can't be changed, unmount it and mount it again");
-	if (!strncasecmp(name, "x-", 2) ||
-	    is_one_of(name, ignored_names, ARRAY_SIZE(ignored_names)))
-		return 0;
-	if (!setting->value && is_one_of(name, kernel_flags, ARRAY_SIZE(kernel_flags)))
-		return add_kernel_flag(name, call, &line->kernel_options);
-	return set_option(setting, call, &line->options);
-}
-
-/* Defaults, then the file, then the command line: the later one wins. */
-static int apply_settings(struct options_list *texts, struct call *call, struct command_line *line)
-{
-	static const char config[] = "config=";
-	bool file_read_only = false;
-	int error = set_defaults(call, &line->options);
-
-	for (size_t i = 0; !error && i < texts->count; i++) {
-		if (!strncmp(texts->items[i], config, strlen(config))) {
-			struct setting setting = { .name = "config",
-						   .value = texts->items[i] + strlen(config) };
-
-			error = set_option(&setting, call, &line->options);
-		}
-	}
-	if (!error && line->options.config_file)
-		error = read_config_file(line->options.config_file, call, &line->options);
-	file_read_only = line->options.read_only;
-	for (size_t i = 0; !error && i < texts->count; i++) {
-		struct setting setting = split_setting(texts->items[i]);
-
-		error = apply_setting(&setting, file_read_only, call, line);
-	}
-	return error;
-}
-
-/* Settings that would have no effect are refused where somebody may rely on them. */
-static int check_options(const struct command_line *line, struct call *call)
-{
-	const struct mount_options *options = &line->options;
-	bool has_https = line->source.https ||
-			 (options->console_url && !strncmp(options->console_url, "https:", 6));
-
-	if (options->username && !options->password_file)
-		return refuse(call, "option \"username\" needs password_file=FILE");
-	if (options->password_file && !options->username)
-		return refuse(call, "option \"password_file\" needs username=NAME");
-	if (options->tls_cert_file && !options->tls_key_file)
-		return refuse(call, "option \"tls_cert\" needs tls_key=FILE");
-	if (options->tls_key_file && !options->tls_cert_file)
-		return refuse(call, "option \"tls_key\" needs tls_cert=FILE");
-	if ((options->tls_ca_file || options->tls_cert_file) && !has_https)
-		return refuse(call, "the tls_ options need a SOURCE that begins with https://");
-	return 0;
-}
-
-/*
- * An absolute path, even of what realpath() can't follow: what is wrong with the mount point is for
- * mountpoint_prepare() to say, and to mend where it was left by a crash.
- */
-static int resolve_mountpoint(const char *text, struct call *call, char **field)
-{
-	cleanup_free char *path = strdup(text);
-	char *resolved = NULL;
-	size_t size = strlen(text);
-
-	if (!path)
-		return fail_no_memory(call);
-	/* With a '/' at its end, the path of a crashed mount can't be resolved (ENOTCONN). */
-	while (size > 1 && path[size - 1] == '/')
-		path[--size] = '\0';
-	resolved = realpath(path, NULL);
-	if (resolved || errno == ENOMEM)
-		return replace_text(field, resolved, call);
-	return make_absolute(path, NULL, call, field);
-}
-
-/* What a command line says that asks for a mount. */
-static int interpret_arguments(struct arguments *arguments, struct call *call,
-			       struct command_line *line)
-{
-	int error = 0;
-
-	if (!arguments->source || !*arguments->source)
-		return refuse(call, "SOURCE is missing: write nacosfs SOURCE MOUNTPOINT");
-	if (!arguments->mountpoint || !*arguments->mountpoint)
-		return refuse(call, "MOUNTPOINT is missing: write nacosfs SOURCE MOUNTPOINT");
-	line->foreground = arguments->foreground;
-	line->debug = arguments->debug;
-	line->fake = arguments->fake;
-	error = source_parse(arguments->source, call, &line->source);
-	if (!error)
-		error = replace_text(&line->source_text, strdup(arguments->source), call);
-	if (!error)
-		error = apply_settings(&arguments->settings, call, line);
-	if (!error)
-		error = check_options(line, call);
-	if (!error)
-		error = resolve_mountpoint(arguments->mountpoint, call, &line->mountpoint);
-	return error;
-}
-
-int command_line_parse(int argc, char **argv, struct call *call,
-		       struct command_line *ret_command_line)
-{
-	cleanup_arguments struct arguments arguments = { 0 };
-	cleanup_command_line struct command_line line = { 0 };
-	int error = read_arguments(argc, argv, call, &arguments);
-
-	if (error)
-		return error;
-	line.show_help = arguments.show_help;
-	line.show_version = arguments.show_version;
-	if (!line.show_help && !line.show_version)
-		error = interpret_arguments(&arguments, call, &line);
-	if (error)
-		return error;
-	*ret_command_line = line;
-	memset(&line, 0, sizeof(line));
-	return 0;
-}
-
-void command_line_release(struct command_line *command_line)
-{
-	source_release(&command_line->source);
-	free(command_line->source_text);
-	free(command_line->mountpoint);
-	release_options(&command_line->options);
-	free(command_line->kernel_options);
-	memset(command_line, 0, sizeof(*command_line));
 }
 
 /* Help and manual. */

@@ -1,14 +1,14 @@
 /*
- * The command line and the mount options.
+ * The mount options.
  *
  * One table (in options.c) says which options there are; parsing, --help and the option part of the
  * manual come from it. Options are given with -o and in the file of -o config=FILE; the command
  * line wins over the file, and of an option given twice on the command line the last one counts, as
  * with mount(8). Secrets are never values of options.
  *
- *	command_line_parse -> use -> command_line_release
+ *	options_set_defaults -> options_read_file, options_set -> use -> options_release
  *
- * A command line owns everything in it; all zeros is an empty one, which can be released. Paths are
+ * Options own everything in them; all zeros are empty ones, which can be released. Paths are
  * absolute, because the daemon leaves the directory that it was started in.
  */
 #ifndef NACOSFS_FS_OPTIONS_H
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "fs/source.h"
 #include "util/call.h"
 #include "util/log.h"
 
@@ -47,32 +46,34 @@ struct mount_options {
 	enum log_level log_level;
 };
 
-struct command_line {
-	struct source source;
-	char *source_text; /* as it was given, for /proc/mounts; may hold commas */
-	char *mountpoint; /* absolute; free of symbolic links where it exists */
-	struct mount_options options;
-	char *kernel_options; /* "nosuid,nodev,...", for libfuse; never ro or rw; NULL: none */
-	bool foreground;
-	bool debug; /* implies foreground */
-	bool fake; /* mount -f: everything but the mount itself */
-	bool show_help, show_version; /* then nothing else is set */
+/* An option as it was written somewhere. */
+struct option_setting {
+	const char *name;
+	const char *value; /* NULL: there was no '=' */
+	const char *directory; /* which relative paths start from; NULL: the current one */
 };
 
-/*
- * Parses the arguments of nacosfs, or of mount.nacosfs as mount(8) calls it (argv[0] tells which),
- * reads the config file, and makes sure that the options fit together. Nothing is sent and nothing
- * is mounted; whether the mount point can be used, mountpoint_prepare() says.
- *
- * -EINVAL for what is wrong with the arguments or the config file, -ENOMEM, or what file_read_whole()
- * says of the config file; the reason is one line for the user. Not thread-safe (getopt, user
- * database).
- */
-int command_line_parse(int argc, char **argv, struct call *call,
-		       struct command_line *ret_command_line);
+/* Sets what is so unless somebody says otherwise. 0 or -ENOMEM. */
+int options_set_defaults(struct call *call, struct mount_options *options);
 
-void command_line_release(struct command_line *command_line);
-#define cleanup_command_line __attribute__((cleanup(command_line_release)))
+/* Sets one option. -EINVAL with a line for the user, or -ENOMEM. */
+int options_set(const struct option_setting *setting, struct call *call, struct mount_options *options);
+
+/* Sets what the config file says; errors name FILE:LINE. As options_set(), or what file_read_whole() says. */
+int options_read_file(const char *path, struct call *call, struct mount_options *options);
+
+void options_release(struct mount_options *options);
+
+/* Puts an allocated text (NULL: there was no memory) into a field, in place of the old one. 0 or -ENOMEM. */
+int options_replace_text(char **field, char *text, struct call *call);
+
+/* The same with path made absolute, from directory (NULL: the current one). */
+int options_make_absolute(const char *path, const char *directory, struct call *call, char **field);
+
+int options_list_append(struct options_list *list, const char *text, size_t size, struct call *call);
+void options_list_release(struct options_list *list);
+
+bool options_name_is_one_of(const char *name, const char *const *names, size_t count);
 
 /* Prints the answer to --help. */
 void options_print_help(FILE *stream);

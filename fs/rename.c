@@ -60,8 +60,10 @@ static int unlink_stored(struct request *request, struct node *node)
 	if (error || !node->parent)
 		return error == -ENOENT ? 0 : error;
 	/* Some programs remove the target of a copy that failed; the server's text has nothing to do with that. */
-	bool remove = !node->failed_process || node->failed_process != process_of_thread(request->thread);
-	error = grace_hide(request->filesystem, node, version, remove);
+	bool cleans_up = node->failed_process &&
+			 node->failed_process == process_of_thread(request->thread) &&
+			 clock_monotonic_ms() - node->failed_ms < FAILED_SAVE_MS;
+	error = grace_hide(request->filesystem, node, version, !cleans_up);
 	if (error)
 		return error;
 	node->parent->local = true;

@@ -78,6 +78,7 @@ struct node {
 	bool stored; /* the server has a config of this name, as far as known */
 	uint64_t size; /* of the content that is shown, like md5; valid where md5 is not "" */
 	char md5[HASH_MD5_HEX_SIZE];
+	uint64_t shown_serial; /* of the version shown: older ones that come late are not shown any more */
 	unsigned remote_changes; /* how often the content was changed by somebody else */
 	int64_t remote_changed_ms; /* when that was last seen, monotonic */
 	struct draft *draft; /* NULL: nobody is writing */
@@ -87,6 +88,7 @@ struct node {
 	bool committing;
 	bool deferred; /* a new name that looks like a temp file: saved only after a grace */
 	pid_t failed_process; /* whose save of this config failed last; 0: none since the last success */
+	int64_t failed_ms; /* when, monotonic */
 	char *error_text; /* why it failed; NULL: it did not */
 
 	/* Scratch files and links. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static atomic_uint_least64_t last_serial;
+
 struct version *version_new(struct buffer *content, const char *md5, const char *type, int64_t modified_ms)
 {
 	struct version *version = calloc(1, sizeof(*version));
@@ -14,6 +16,7 @@ struct version *version_new(struct buffer *content, const char *md5, const char 
 	snprintf(version->md5, sizeof(version->md5), "%s", md5);
 	snprintf(version->type, sizeof(version->type), "%s", type);
 	version->modified_ms = modified_ms;
+	version->serial = atomic_fetch_add(&last_serial, 1) + 1;
 	return version;
 }
 

@@ -20,6 +20,7 @@ struct version {
 	char md5[HASH_MD5_HEX_SIZE]; /* of the text as the server stores it */
 	char type[VERSION_TYPE_SIZE]; /* Nacos's name of the syntax: "yaml", "json", ...; "" unknown */
 	int64_t modified_ms; /* since 1970; 0 unknown */
+	uint64_t serial; /* grows with each version made: who was told of two of them knows which is older */
 };
 
 /* A version with one reference that takes the bytes of content (empty afterwards). NULL without memory. */

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/options.h"
+#include "fs/command_line.h"
 #include "util/cleanup.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
