@@ -1,0 +1,137 @@
+/*
+ * Configs on the wire: get, publish, remove, list, and the question whether one may write.
+ *
+ * Every call below may fail with
+ *
+ * -EACCES        the server says that this account may not
+ * -EHOSTUNREACH, -ETIMEDOUT, -EINTR, -ECONNABORTED   as http_request() says
+ * -EIO           the server is in trouble (5xx), or its answer is not what the protocol says (torn, wrong types, too
+ *                large, a redirect, content that does not match its MD5)
+ * -ENOMEM
+ *
+ * and the reason of the call says which config and why, without content. Wire facts are from the servers' sources at
+ * tags 1.4.8, 2.2.4, 2.5.1, 3.0.3 and from live 2.2.4 and 3.1.0 servers; doc/DESIGN.md has the ones that bite.
+ *
+ * The namespace "public" is called so here on every generation.
+ */
+#ifndef NACOSFS_NACOS_CONFIG_H
+#define NACOSFS_NACOS_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nacos/client.h"
+#include "util/buffer.h"
+#include "util/call.h"
+#include "util/hash.h"
+
+struct nacos_key {
+	const char *namespace_id;
+	const char *group;
+	const char *data_id;
+};
+
+#define NACOS_TYPE_SIZE 33
+
+/* A config as the server has it. */
+struct nacos_config {
+	struct buffer content; /* the stored text, exactly */
+	char md5[HASH_MD5_HEX_SIZE]; /* of the stored text, as the server computed it */
+	char type[NACOS_TYPE_SIZE]; /* "" when the server did not say */
+	int64_t modified_ms; /* since 1970; 0 when the server did not say */
+	char *encrypted_data_key; /* NULL: none */
+	/* The rest only from nacos_config_get_detail(); NULL: none. */
+	char *description, *app_name, *tags, *use, *effect, *schema;
+};
+
+void nacos_config_release(struct nacos_config *config);
+#define cleanup_nacos_config __attribute__((cleanup(nacos_config_release)))
+
+/*
+ * The config as clients get it, from the memory of the node that answers: cheap, but up to a second or so behind the
+ * database after a publish. Where this does not tell the true modification time (features.get_has_time), the detail
+ * call is used instead; so it is where this client would get a beta or tag version that others don't, and on 3.x to make
+ * sure that a config that the node does not give is really not there. -ENOENT when there is none. An answer "busy (409)"
+ * is asked again after a short pause, until the call ends.
+ */
+int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+		     struct nacos_config *ret_config);
+
+/* The config with its metadata, from the database: what a publish just stored is there. -ENOENT when there is none. */
+int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+			    struct nacos_config *ret_config);
+
+/* What to publish. A publish replaces all metadata: what is NULL here is gone afterwards (tags and app: kept). */
+struct nacos_publish {
+	const void *content;
+	size_t size;
+	const char *type, *description, *app_name, *tags, *use, *effect, *schema, *encrypted_data_key;
+	const char *source_user; /* shown in the history */
+	/*
+	 * MD5 of the text that must be there now; ignored by the server when there is no config at all. Sent only where
+	 * features.has_cas; NULL: unconditional.
+	 */
+	const char *cas_md5;
+};
+
+/* An MD5 that no text has: with CAS, a publish that must create the config. */
+#define NACOS_MD5_OF_NOTHING "00000000000000000000000000000000"
+
+/*
+ * Publishes, at most once. Beside the errors above:
+ *
+ * -EBUSY   the text is not the one of cas_md5 any more (some versions answer this with success: read back)
+ * -EINVAL  the server refuses the name, or a content that is blank
+ * -EFBIG   more than the server takes: over 2 MiB of percent-encoded form
+ * -EDQUOT  over the server's quota
+ *
+ * ret_uncertain is set even on failure: the server may have stored the text all the same (the answer was lost, or was
+ * a 5xx).
+ */
+int nacos_config_publish(struct nacos_client *client, const struct nacos_key *key,
+			 const struct nacos_publish *publish, struct call *call, bool *ret_uncertain);
+
+/* Removes the config; success also when there is none. */
+int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key, struct call *call);
+
+/*
+ * May this account write (and so remove) the config, which need not exist? 0 or -EACCES. Publishes an empty content,
+ * which servers refuse after they have checked the right: nothing is ever written.
+ */
+int nacos_config_check_write(struct nacos_client *client, const struct nacos_key *key, struct call *call);
+
+/* A name in a listing. */
+struct nacos_listed {
+	char *group;
+	char *data_id;
+	char md5[HASH_MD5_HEX_SIZE]; /* of the stored text; "" when the server did not say and sent no content */
+};
+
+struct nacos_listing {
+	struct nacos_listed *items;
+	size_t count;
+	/*
+	 * The server's own count agreed with what was received, twice or without anything changing meanwhile. False:
+	 * configs came and went while the pages were read; a name that is missing here may exist.
+	 */
+	bool settled;
+};
+
+void nacos_listing_release(struct nacos_listing *listing);
+#define cleanup_nacos_listing __attribute__((cleanup(nacos_listing_release)))
+
+/*
+ * The names in a namespace (group NULL) or in one of its groups, each once, in no order. Pages are never larger than
+ * the 50,000 rows at which servers cut silently, and chosen by bytes where the pages carry contents. Names come as the
+ * server sent them, NUL-free: the caller must expect '/' and the like. Not for a call of seconds: 100,000 names take a
+ * server 8 to 20 s. -EACCES where this account may not list there.
+ */
+int nacos_config_list(struct nacos_client *client, const char *namespace_id, const char *group, struct call *call,
+		      struct nacos_listing *ret_listing);
+
+/* How many configs the namespace (group NULL) or one of its groups has: one request for a page of one row. */
+int nacos_config_count(struct nacos_client *client, const char *namespace_id, const char *group, struct call *call,
+		       int64_t *ret_count);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * Namespaces on the wire. Errors are those of nacos/config.h.
+ *
+ * 1.4 and 2.x list them to anybody; 3.x lists them to an admin on its main port, and to any user who is logged in on its console
+ * port. Managed servers and gateways may not have the call at all.
+ */
+#ifndef NACOSFS_NACOS_NAMESPACE_H
+#define NACOSFS_NACOS_NAMESPACE_H
+
+#include <stddef.h>
+
+#include "nacos/client.h"
+#include "util/call.h"
+
+struct nacos_namespace_list {
+	char **ids; /* "public" first; never "" */
+	size_t count;
+};
+
+void nacos_namespace_list_release(struct nacos_namespace_list *list);
+#define cleanup_nacos_namespace_list __attribute__((cleanup(nacos_namespace_list_release)))
+
+/* The ids of all namespaces. -EOPNOTSUPP where the server has no such call (the reason says what to set instead). */
+int nacos_namespace_list(struct nacos_client *client, struct call *call, struct nacos_namespace_list *ret_list);
+
+/*
+ * Creates a namespace of that id, with the id as its name. -EEXIST, -EINVAL (id refused), -EACCES (not an admin),
+ * -EOPNOTSUPP as above.
+ */
+int nacos_namespace_create(struct nacos_client *client, const char *id, struct call *call);
+
+/*
+ * Removes a namespace from the list. Its configs, if it has any, are NOT removed by servers and stay readable by id:
+ * the caller makes sure that there are none.
+ */
+int nacos_namespace_remove(struct nacos_client *client, const char *id, struct call *call);
+
+#endif
