@@ -32,7 +32,9 @@ static void report_misfit(const char *namespace_id, const char *group)
 
 /* ------------------------------------------------------------------- lookup */
 
-/* A namespace or group exists if something is in it; where that may not be known, any possible name leads on. */
+/*
+ * A namespace or group exists if something is in it. -EACCES where this account may not know. Gives up the lock.
+ */
 static int check_directory(struct request *request, struct node *parent, const char *name)
 {
 	struct tree *tree = request_tree(request);
@@ -43,16 +45,34 @@ static int check_directory(struct request *request, struct node *parent, const c
 
 	if (!namespace_id)
 		return -ENOMEM;
+	if (!store_name_is_possible(store, is_group ? NAME_GROUP : NAME_NAMESPACE, name))
+		return -ENOENT;
 	request_unlock(request);
-	int error = -ENOENT;
-	if (store_name_is_possible(store, is_group ? NAME_GROUP : NAME_NAMESPACE, name))
-		error = store_check_any(store, namespace_id, is_group ? name : NULL, &request->call);
-	if (error == -ENOENT && !is_group && !strcmp(name, "public"))
-		error = 0;
-	if (error == -EACCES)
-		error = 0;
+	int error = store_check_any(store, namespace_id, is_group ? name : NULL, &request->call);
 	request_lock(request);
 	return error;
+}
+
+/*
+ * Namespaces are on the server's list, or are not and have configs all the same. Where there is no list, any possible name
+ * leads on, like that of a group in a namespace which this account may not list.
+ */
+static int check_name(struct request *request, struct node *parent, const char *name)
+{
+	struct tree *tree = request_tree(request);
+	bool is_group = tree_level(tree, parent) == LEVEL_GROUPS;
+	int listed = is_group ? -EACCES : directory_load(request, parent);
+
+	if (tree_child(tree, parent, name))
+		return 0;
+	if (listed && listed != -EACCES && listed != -EOPNOTSUPP)
+		return listed;
+	int error = check_directory(request, parent, name);
+	if (is_group)
+		return error == -EACCES ? 0 : error;
+	if (!listed)
+		return error == -EACCES ? -ENOENT : error;
+	return error == -EACCES || (error == -ENOENT && !strcmp(name, "public")) ? 0 : error;
 }
 
 static int lookup_directory(struct request *request, struct node *parent, const char *name,
@@ -60,20 +80,10 @@ static int lookup_directory(struct request *request, struct node *parent, const 
 {
 	struct tree *tree = request_tree(request);
 	enum node_kind kind = tree_level(tree, parent) == LEVEL_GROUPS ? NODE_GROUP : NODE_NAMESPACE;
-	int error = check_directory(request, parent, name);
+	int error = check_name(request, parent, name);
 	struct node *node = tree_child(tree, parent, name);
 
-	if (node) {
-		*ret_node = node;
-		return 0;
-	}
-	if (error == -ENOENT && kind == NODE_NAMESPACE) {
-		/* It may be on the list and empty. */
-		int listed = directory_load(request, parent);
-		node = tree_child(tree, parent, name);
-		error = node ? 0 : listed && listed != -EACCES && listed != -EOPNOTSUPP ? listed : -ENOENT;
-	}
-	if (error)
+	if (error && !node)
 		return error;
 	if (!node)
 		node = filesystem_add_node(request->filesystem, parent, name, kind);
@@ -148,7 +158,7 @@ static void forget(struct filesystem *filesystem, fuse_ino_t id, uint64_t count)
 void directory_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 {
 	struct request request;
-	struct fuse_entry_param entry = { .entry_timeout = KERNEL_CACHE_S };
+	struct fuse_entry_param entry;
 	struct node *node = NULL;
 
 	request_start_in_directory(&request, fuse);
@@ -164,10 +174,10 @@ void directory_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 		attributes_fill_entry(node, request.thread, &entry);
 	}
 	request_unlock(&request);
-	/* An entry without a number says "there is none" in a way that the kernel may remember. */
-	if (error && error != -ENOENT)
+	/* "There is none" must not stay in the kernel: nothing would tell it when a listing shows the name. */
+	if (error)
 		request_reply_error(&request, error);
-	else if (fuse_reply_entry(fuse, &entry) == -ENOENT && entry.ino)
+	else if (fuse_reply_entry(fuse, &entry) == -ENOENT)
 		forget(request.filesystem, entry.ino, 1); /* the caller is gone */
 }
 

@@ -210,16 +210,17 @@ static bool has_content(const struct version *version, const struct buffer *cont
 	       !memcmp(version->content.data, content->data, content->size);
 }
 
-/* The caller may remove its temp file now that the rename failed: the text is kept. */
-static void keep_scratch(const struct renaming *renaming, const struct buffer *content, int why)
+/* Who renames a temp file over a config removes it when the rename fails: the text is kept. */
+static void keep_scratch(const struct renaming *renaming, int why)
 {
 	struct request *request = renaming->request;
+	const struct node *source = renaming->source;
 	cleanup_version struct version *theirs = NULL;
 
 	if (renaming->target)
 		node_set_error(renaming->target, request->call.reason);
-	if (why == -EINVAL)
-		return; /* empty: nothing to keep */
+	if (why == -EINVAL || source->error)
+		return; /* empty, or not whole: nothing to keep */
 	if (why == -EBUSY) {
 		request_unlock(request);
 		draft_load_theirs(request->filesystem, renaming->new_key, &request->call, &theirs);
@@ -227,8 +228,8 @@ static void keep_scratch(const struct renaming *renaming, const struct buffer *c
 	}
 	const struct unsaved unsaved = {
 		.key = renaming->new_key,
-		.yours = content->data,
-		.size = content->size,
+		.yours = source->content.data,
+		.size = source->content.size,
 		.base = renaming->target_version,
 		.theirs = theirs,
 		.uid = request->uid,
@@ -250,8 +251,6 @@ static int save_scratch(struct renaming *renaming)
 	cleanup_version struct version *version = NULL;
 	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
 
-	if (source->kind != NODE_SCRATCH_FILE)
-		return -EPERM;
 	if (source->error)
 		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
 	if (target && target->remote_changes && target->remote_changed_ms > source->created_ms)
@@ -270,10 +269,8 @@ static int save_scratch(struct renaming *renaming)
 			.new_type = name_type(renaming->new_name),
 		};
 		error = store_version(renaming, &put, renaming->new_key, &version);
-		if (error) {
-			keep_scratch(renaming, &content, error);
+		if (error)
 			return error;
-		}
 		unsaved_forget(request->filesystem, renaming->new_key, content.data, content.size);
 	}
 	struct timespec modified = source->modified;
@@ -405,22 +402,26 @@ static int rename_file(struct renaming *renaming)
 		error = wait_commits(request, renaming->target);
 	if (!error && !to_scratch)
 		error = load_target(renaming, scratch_name);
-	if (error)
-		return error;
 	bool to_config = !to_scratch && (renaming->target_version || !scratch_name ||
 					 (renaming->target && renaming->target->kind == NODE_CONFIG));
 	if (to_config && !possible)
 		return -EINVAL;
 	if (request->filesystem->read_only && (to_config || source->kind == NODE_CONFIG))
 		return -EROFS;
-	if (to_config) {
+	if (!error && to_config && source->kind == NODE_SCRATCH_LINK)
+		return -EPERM;
+	if (!error && to_config)
 		error = check_write(request, renaming->new_key);
+	if (source->kind == NODE_CONFIG) {
 		if (error)
 			return error;
-	}
-	if (source->kind == NODE_CONFIG)
 		return to_config ? move_config(renaming) : hide_config(renaming);
-	return to_config ? save_scratch(renaming) : move_node(renaming);
+	}
+	if (!error)
+		error = to_config ? save_scratch(renaming) : move_node(renaming);
+	if (error && to_config && source->kind == NODE_SCRATCH_FILE)
+		keep_scratch(renaming, error);
+	return error;
 }
 
 /* Directories: what is in memory only moves; what is on the server would be many moves, which the caller does better. */

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Measures a mount against the bare calls, side by side in one run.
+
+    tests/bench/bench.py [--configs 10000] [GENERATION...]
+
+For each generation: the requests of the kernel for a warm stat, a warm open+read+close and `ls -l` of 1,000 configs
+(exact), and time and memory of a first full listing against the same HTTP calls made directly.
+Uses the servers of NACOSFS_TEST_SERVERS, or starts its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Iterator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness.mounts import Mount, Mounts  # noqa: E402
+from harness.servers import NacosServer  # noqa: E402
+
+SMALL = 1000
+PAGE_SIZE = 5000
+BODY = "".join(f"key{i}: value {i}\n" for i in range(50))
+
+
+@contextlib.contextmanager
+def running(generation: str, directory: Path) -> Iterator[NacosServer]:
+    kept = os.environ.get("NACOSFS_TEST_SERVERS")
+    if kept:
+        yield NacosServer.from_description(json.loads(Path(kept).read_text())[generation])
+        return
+    server = NacosServer.start(generation, directory / generation)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def fill(server: NacosServer, namespace: str, count: int) -> None:
+    server.admin.create_namespace(namespace)
+    present = {(entry.group, entry.data_id) for entry in server.admin.list(namespace)}
+    wanted = [("SMALL", f"app-{i:05}.yaml") for i in range(SMALL)]
+    wanted += [("LARGE", f"app-{i:05}.yaml") for i in range(count)]
+    missing = [key for key in wanted if key not in present]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: server.admin.publish(namespace, key[0], key[1], BODY, type="yaml", wait=False), missing))
+
+
+def timed(action: Callable[[], object]) -> float:
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def counted(mounted: Mount, action: Callable[[], object]) -> tuple[Counter[str], int]:
+    """The kernel's and the HTTP requests that an action makes."""
+    kernel, http = mounted.request_counts(), mounted.http_request_count()
+    action()
+    time.sleep(0.05)  # RELEASE comes on its own
+    return mounted.request_counts() - kernel, mounted.http_request_count() - http
+
+
+def resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def list_directly(server: NacosServer, namespace: str, group: str, count: int) -> None:
+    """The pages that hold `count` names, fetched and not looked at."""
+    wide = server.generation.startswith("3")
+    path = "/v3/admin/cs/config/list" if wide else "/v1/cs/configs"
+    names = ("namespaceId", "groupName") if wide else ("tenant", "group")
+    for number in range(1, -(-count // PAGE_SIZE) + 1):
+        server.admin._call("GET", path, {"search": "accurate", names[0]: namespace, names[1]: group, "dataId": "",
+                                         "pageNo": number, "pageSize": PAGE_SIZE})
+
+
+def show(what: str, requests: tuple[Counter[str], int]) -> None:
+    kernel, http = requests
+    print(f"  {what}: kernel {dict(kernel) or 0}, HTTP {http}")
+
+
+def measure(server: NacosServer, mounts: Mounts, namespace: str, count: int) -> None:
+    options = {"log": "debug", "cache_dir": "none"}
+    mounted = mounts(server, namespace, options=options)
+    file = mounted.path / "SMALL" / "app-00000.yaml"
+    file.read_bytes()
+    os.stat(file)  # a read makes the kernel forget the access time: the first stat after one asks
+    show("warm stat", counted(mounted, lambda: os.stat(file)))
+    show("warm open+read+close", counted(mounted, lambda: read_once(file)))
+    for name in ("first ls -l of 1,000", "second ls -l of 1,000"):
+        show(name, counted(mounted, lambda: ls_long(mounted.path / "SMALL")))
+    without = mounts(server, namespace, options={**options, "noxattr": True})
+    ls_long(without.path / "SMALL")
+    show("warm ls -l of 1,000 with noxattr", counted(without, lambda: ls_long(without.path / "SMALL")))
+
+    fresh = mounts(server, namespace, options=options)
+    before = resident_kib(fresh.pid)
+    through = timed(lambda: os.listdir(fresh.path / "LARGE"))
+    directly = min(timed(lambda: list_directly(server, namespace, "LARGE", count)) for _ in range(2))
+    print(f"  first listing of {len(os.listdir(fresh.path / 'LARGE'))} configs: {through:.2f} s, "
+          f"bare HTTP calls {directly:.2f} s, ratio {through / directly:.2f}; "
+          f"{fresh.http_request_count('list') + fresh.http_request_count('configs')} requests; "
+          f"daemon {before} -> {resident_kib(fresh.pid)} KiB")
+
+
+def read_once(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    os.read(descriptor, 65536)
+    os.close(descriptor)
+
+
+def ls_long(directory: Path) -> None:
+    subprocess.run(["ls", "-l", directory], stdout=subprocess.DEVNULL, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--configs", type=int, default=10000)
+    parser.add_argument("generations", nargs="*", default=["2.2.4", "3.1.0"])
+    arguments = parser.parse_args()
+    for generation in arguments.generations:
+        mounts = Mounts()
+        with tempfile.TemporaryDirectory() as directory, running(generation, Path(directory)) as server:
+            try:
+                print(f"Nacos {server.generation}")
+                fill(server, "bench", arguments.configs)
+                measure(server, mounts, "bench", arguments.configs)
+            finally:
+                mounts.close()
+
+
+if __name__ == "__main__":
+    main()
