@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/listing.h"
+#include "util/clock.h"
 
 #define FIRST_BUCKETS 1024
 
@@ -161,6 +162,7 @@ static void link_child(struct tree *tree, struct node *node, struct node *parent
 		parent->first_child->previous_sibling = node;
 	parent->first_child = node;
 	parent->child_count++;
+	parent->modified = parent->changed = clock_now();
 	link_name(tree, node);
 }
 
@@ -176,6 +178,7 @@ static void unlink_child(struct tree *tree, struct node *node)
 	node->previous_sibling = node->next_sibling = NULL;
 	parent->child_count--;
 	node->parent = NULL;
+	node->changed = parent->modified = parent->changed = clock_now();
 }
 
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind)

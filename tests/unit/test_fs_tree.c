@@ -1,0 +1,148 @@
+/* Nodes, their names and their lives. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fs/tree.h"
+
+static int set_up(void **state)
+{
+	struct tree *tree = malloc(sizeof(*tree));
+
+	*state = tree;
+	return tree_init(tree, NULL, NULL);
+}
+
+static int tear_down(void **state)
+{
+	tree_destroy(*state);
+	free(*state);
+	return 0;
+}
+
+static struct node *add_group(struct tree *tree, const char *namespace_id, const char *group)
+{
+	struct node *parent = tree_child(tree, tree->root, namespace_id);
+
+	if (!parent)
+		parent = tree_add(tree, tree->root, namespace_id, NODE_NAMESPACE);
+	return tree_add(tree, parent, group, NODE_GROUP);
+}
+
+static void test_keys_follow_the_path(void **state)
+{
+	struct tree *tree = *state;
+	struct node *group = add_group(tree, "dev", "APP");
+	struct key key = tree_key(tree, group, "a.yaml");
+
+	assert_string_equal(key.namespace_id, "dev");
+	assert_string_equal(key.group, "APP");
+	assert_string_equal(key.data_id, "a.yaml");
+	assert_int_equal(tree_level(tree, tree->root), LEVEL_NAMESPACES);
+	assert_int_equal(tree_level(tree, group->parent), LEVEL_GROUPS);
+	assert_int_equal(tree_level(tree, group), LEVEL_CONFIGS);
+}
+
+static void test_the_root_is_as_deep_as_asked(void **state)
+{
+	struct tree tree;
+
+	(void)state;
+	assert_int_equal(tree_init(&tree, "dev", NULL), 0);
+	assert_int_equal(tree_level(&tree, tree.root), LEVEL_GROUPS);
+	tree_destroy(&tree);
+	assert_int_equal(tree_init(&tree, "dev", "APP"), 0);
+	assert_int_equal(tree_level(&tree, tree.root), LEVEL_CONFIGS);
+	struct key key = tree_key(&tree, tree.root, "a");
+	assert_string_equal(key.group, "APP");
+	tree_destroy(&tree);
+}
+
+static void test_numbers_are_never_reused(void **state)
+{
+	struct tree *tree = *state;
+	struct node *group = add_group(tree, "dev", "APP");
+	uint64_t last = group->id;
+
+	for (int i = 0; i < 100; i++) {
+		struct node *node = tree_add(tree, group, "a.yaml", NODE_CONFIG);
+		assert_true(node->id > last);
+		last = node->id;
+		tree_unlink(tree, node);
+		assert_null(tree_child(tree, group, "a.yaml"));
+	}
+	assert_int_equal(group->child_count, 0);
+}
+
+static void test_an_unlinked_node_lives_while_it_is_used(void **state)
+{
+	struct tree *tree = *state;
+	struct node *group = add_group(tree, "dev", "APP");
+	struct node *node = tree_add(tree, group, "a.yaml", NODE_CONFIG);
+	uint64_t id = node->id;
+	size_t count = tree->node_count;
+
+	node_count_lookup(node);
+	node_count_lookup(node);
+	node_hold(node);
+	tree_unlink(tree, node);
+	assert_ptr_equal(tree_node(tree, id), node);
+	tree_forget(tree, id, 1);
+	tree_drop(tree, node);
+	assert_ptr_equal(tree_node(tree, id), node);
+	tree_forget(tree, id, 1);
+	assert_int_equal(tree->node_count, count - 1);
+}
+
+static void test_a_move_keeps_the_number(void **state)
+{
+	struct tree *tree = *state;
+	struct node *from = add_group(tree, "dev", "A"), *to = add_group(tree, "dev", "B");
+	struct node *node = tree_add(tree, from, "a.yaml", NODE_CONFIG);
+	uint64_t id = node->id;
+
+	assert_int_equal(tree_move(tree, node, to, "b.yaml"), 0);
+	assert_null(tree_child(tree, from, "a.yaml"));
+	assert_int_equal(tree_child(tree, to, "b.yaml")->id, id);
+	assert_string_equal(tree_group(tree, node), "B");
+}
+
+static void test_many_names_are_found(void **state)
+{
+	struct tree *tree = *state;
+	struct node *group = add_group(tree, "dev", "APP");
+	char name[32];
+
+	for (int i = 0; i < 20000; i++) {
+		snprintf(name, sizeof(name), "config-%d", i);
+		assert_non_null(tree_add(tree, group, name, NODE_CONFIG));
+	}
+	for (int i = 0; i < 20000; i++) {
+		snprintf(name, sizeof(name), "config-%d", i);
+		struct node *node = tree_child(tree, group, name);
+		assert_non_null(node);
+		assert_ptr_equal(tree_node(tree, node->id), node);
+	}
+	assert_null(tree_child(tree, group, "config-20000"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_keys_follow_the_path, set_up, tear_down),
+		cmocka_unit_test(test_the_root_is_as_deep_as_asked),
+		cmocka_unit_test_setup_teardown(test_numbers_are_never_reused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_an_unlinked_node_lives_while_it_is_used, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_move_keeps_the_number, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_names_are_found, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,388 @@
+/* The cache layer over a store of the test's own: what it asks for, and what it serves when. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "store/cache.h"
+#include "util/clock.h"
+
+static const struct key KEY = { "dev", "APP", "a.yaml" };
+
+/* One config, with a count of what was asked. */
+struct fake {
+	struct store store;
+	pthread_mutex_t lock;
+	char text[64]; /* "": there is none */
+	char put_text[64]; /* where a put goes; "" into text: the read path lags behind */
+	int error; /* of get and list */
+	int delay_ms;
+	atomic_int gets, lists, checks;
+};
+
+struct bed {
+	struct fake fake;
+	struct store *cache;
+};
+
+static struct fake *fake_of(struct store *store)
+{
+	return (struct fake *)store;
+}
+
+static struct version *make_version(const char *text)
+{
+	struct buffer content = BUFFER_INIT;
+	char md5[HASH_MD5_HEX_SIZE];
+
+	buffer_append_text(&content, text);
+	hash_md5_hex(text, strlen(text), md5);
+	return version_new(&content, md5, "yaml", 1000);
+}
+
+static int fake_get(struct store *store, const struct key *key, struct call *call, struct version **ret_version)
+{
+	struct fake *fake = fake_of(store);
+
+	(void)key;
+	atomic_fetch_add(&fake->gets, 1);
+	if (fake->delay_ms && call_sleep(call, fake->delay_ms))
+		return call_check(call);
+	if (fake->error)
+		return call_fail(call, fake->error, "as told");
+	pthread_mutex_lock(&fake->lock);
+	bool exists = *fake->text;
+	if (exists)
+		*ret_version = make_version(fake->text);
+	pthread_mutex_unlock(&fake->lock);
+	return exists ? 0 : -ENOENT;
+}
+
+static int fake_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
+		    struct version **ret_version)
+{
+	struct fake *fake = fake_of(store);
+
+	(void)key;
+	(void)call;
+	snprintf(fake->put_text, sizeof(fake->put_text), "%.*s", (int)put->size, (const char *)put->content);
+	*ret_version = make_version(fake->put_text);
+	return 0;
+}
+
+static int fake_remove(struct store *store, const struct key *key, const struct version *base, struct call *call)
+{
+	(void)store;
+	(void)key;
+	(void)base;
+	(void)call;
+	return 0;
+}
+
+static int fake_check_write(struct store *store, const struct key *key, struct call *call)
+{
+	(void)key;
+	(void)call;
+	atomic_fetch_add(&fake_of(store)->checks, 1);
+	return 0;
+}
+
+static int fake_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
+		     struct listing **ret_listing)
+{
+	struct fake *fake = fake_of(store);
+
+	(void)namespace_id;
+	(void)group;
+	atomic_fetch_add(&fake->lists, 1);
+	if (fake->error)
+		return call_fail(call, fake->error, "as told");
+	struct listing *listing = listing_new();
+	listing->items = calloc(1, sizeof(*listing->items));
+	listing->items[0].group = strdup("APP");
+	listing->items[0].data_id = strdup("a.yaml");
+	hash_md5_hex(fake->text, strlen(fake->text), listing->items[0].md5);
+	listing->count = 1;
+	listing->settled = true;
+	*ret_listing = listing;
+	return 0;
+}
+
+static const struct store_operations fake_operations = {
+	.get = fake_get,
+	.put = fake_put,
+	.remove = fake_remove,
+	.check_write = fake_check_write,
+	.list = fake_list,
+};
+
+static int set_up(void **state)
+{
+	struct bed *bed = calloc(1, sizeof(*bed));
+	const struct cache_options options = { .content_limit = 1 << 20, .refresh_ms = 30000 };
+
+	bed->fake.store.operations = &fake_operations;
+	pthread_mutex_init(&bed->fake.lock, NULL);
+	strcpy(bed->fake.text, "one");
+	*state = bed;
+	return cache_new(&bed->fake.store, &options, &bed->cache);
+}
+
+static int tear_down(void **state)
+{
+	struct bed *bed = *state;
+
+	store_free(bed->cache);
+	free(bed);
+	return 0;
+}
+
+/* What the cache serves: the text in a static buffer, or the name of the error. */
+static const char *get(struct bed *bed)
+{
+	static _Thread_local char text[64];
+	struct version *version = NULL;
+	struct call call;
+
+	call_start(&call, 5000);
+	int error = store_get(bed->cache, &KEY, &call, &version);
+	if (error)
+		return error == -ENOENT ? "ENOENT" : error == -EACCES ? "EACCES" : "error";
+	snprintf(text, sizeof(text), "%.*s", (int)version->content.size, version->content.data);
+	version_drop(version);
+	return text;
+}
+
+/* Waits until what was fetched is not fresh any more. */
+static void grow_stale(void)
+{
+	usleep((CACHE_FRESH_MS + 50) * 1000);
+}
+
+static void put(struct bed *bed, const char *text, const char *before)
+{
+	struct version *base = before ? make_version(before) : NULL, *version = NULL;
+	const struct put put = { .content = text, .size = strlen(text), .base = base };
+	struct call call;
+
+	call_start(&call, 5000);
+	assert_int_equal(store_put(bed->cache, &KEY, &put, &call, &version), 0);
+	version_drop(version);
+	version_drop(base);
+}
+
+static void test_fresh_versions_are_not_asked_for(void **state)
+{
+	struct bed *bed = *state;
+
+	for (int i = 0; i < 5; i++)
+		assert_string_equal(get(bed), "one");
+	assert_int_equal(bed->fake.gets, 1);
+	strcpy(bed->fake.text, "two");
+	grow_stale();
+	assert_string_equal(get(bed), "two");
+	assert_int_equal(bed->fake.gets, 2);
+}
+
+static void test_absence_is_remembered_as_long(void **state)
+{
+	struct bed *bed = *state;
+
+	*bed->fake.text = '\0';
+	assert_string_equal(get(bed), "ENOENT");
+	assert_string_equal(get(bed), "ENOENT");
+	assert_int_equal(bed->fake.gets, 1);
+	strcpy(bed->fake.text, "there");
+	grow_stale();
+	assert_string_equal(get(bed), "there");
+}
+
+static void *get_in_thread(void *bed)
+{
+	assert_string_equal(get(bed), "one");
+	return NULL;
+}
+
+static void test_many_readers_make_one_fetch(void **state)
+{
+	struct bed *bed = *state;
+	pthread_t threads[16];
+
+	bed->fake.delay_ms = 200;
+	for (int i = 0; i < 16; i++)
+		pthread_create(&threads[i], NULL, get_in_thread, bed);
+	for (int i = 0; i < 16; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(bed->fake.gets, 1);
+}
+
+static void test_an_outage_is_covered_by_what_is_known(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.error = -EHOSTUNREACH;
+	assert_string_equal(get(bed), "error");
+	bed->fake.error = 0;
+	assert_string_equal(get(bed), "one");
+	grow_stale();
+	bed->fake.error = -EHOSTUNREACH;
+	assert_string_equal(get(bed), "one");
+}
+
+static void test_a_refusal_is_not_covered(void **state)
+{
+	struct bed *bed = *state;
+
+	assert_string_equal(get(bed), "one");
+	grow_stale();
+	bed->fake.error = -EACCES;
+	assert_string_equal(get(bed), "EACCES");
+	/* Nor does an outage bring back what was refused. */
+	bed->fake.error = -EHOSTUNREACH;
+	assert_string_equal(get(bed), "error");
+}
+
+static void test_own_text_is_shown_until_the_server_serves_it(void **state)
+{
+	struct bed *bed = *state;
+
+	assert_string_equal(get(bed), "one");
+	put(bed, "mine", "one");
+	assert_string_equal(get(bed), "mine");
+	grow_stale();
+	assert_string_equal(get(bed), "mine"); /* the read path still says "one" */
+	strcpy(bed->fake.text, "mine");
+	grow_stale();
+	assert_string_equal(get(bed), "mine");
+	/* From here on the old text is news again. */
+	strcpy(bed->fake.text, "one");
+	grow_stale();
+	assert_string_equal(get(bed), "one");
+}
+
+static void test_what_others_write_after_our_own_is_shown(void **state)
+{
+	struct bed *bed = *state;
+
+	assert_string_equal(get(bed), "one");
+	put(bed, "mine", "one");
+	strcpy(bed->fake.text, "theirs");
+	grow_stale();
+	assert_string_equal(get(bed), "theirs");
+}
+
+static void test_a_new_config_is_there_before_the_server_serves_it(void **state)
+{
+	struct bed *bed = *state;
+
+	*bed->fake.text = '\0';
+	assert_string_equal(get(bed), "ENOENT");
+	put(bed, "new", NULL);
+	grow_stale();
+	assert_string_equal(get(bed), "new");
+}
+
+static void test_a_removed_config_stays_away(void **state)
+{
+	struct bed *bed = *state;
+	struct version *base = make_version("one");
+	struct call call;
+
+	assert_string_equal(get(bed), "one");
+	call_start(&call, 1000);
+	assert_int_equal(store_remove(bed->cache, &KEY, base, &call), 0);
+	version_drop(base);
+	grow_stale();
+	assert_string_equal(get(bed), "ENOENT"); /* the read path still has it */
+}
+
+static void list(struct bed *bed, const char *group)
+{
+	struct listing *listing = NULL;
+	struct call call;
+
+	call_start(&call, 1000);
+	assert_int_equal(store_list(bed->cache, "dev", group, &call, &listing), 0);
+	listing_drop(listing);
+}
+
+static void test_a_listing_confirms_versions(void **state)
+{
+	struct bed *bed = *state;
+
+	assert_string_equal(get(bed), "one");
+	grow_stale();
+	list(bed, NULL);
+	assert_string_equal(get(bed), "one");
+	assert_int_equal(bed->fake.gets, 1);
+	/* The listing of a namespace has its groups' names. */
+	list(bed, "APP");
+	assert_int_equal(bed->fake.lists, 1);
+	strcpy(bed->fake.text, "two");
+	grow_stale();
+	list(bed, NULL);
+	assert_string_equal(get(bed), "two");
+}
+
+static void test_a_granted_right_is_not_asked_for_again(void **state)
+{
+	struct bed *bed = *state;
+	struct call call;
+
+	assert_string_equal(get(bed), "one");
+	for (int i = 0; i < 3; i++) {
+		call_start(&call, 1000);
+		assert_int_equal(store_check_write(bed->cache, &KEY, &call), 0);
+	}
+	assert_int_equal(bed->fake.checks, 1);
+}
+
+static bool always(void *argument)
+{
+	(void)argument;
+	return true;
+}
+
+static void test_an_interrupted_reader_does_not_spoil_it_for_others(void **state)
+{
+	struct bed *bed = *state;
+	struct version *version = NULL;
+	struct call call;
+
+	bed->fake.delay_ms = 50;
+	call_start(&call, 5000);
+	call.interrupted = always;
+	assert_int_equal(store_get(bed->cache, &KEY, &call, &version), -EINTR);
+	assert_string_equal(get(bed), "one");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_fresh_versions_are_not_asked_for),
+		TEST(test_absence_is_remembered_as_long),
+		TEST(test_many_readers_make_one_fetch),
+		TEST(test_an_outage_is_covered_by_what_is_known),
+		TEST(test_a_refusal_is_not_covered),
+		TEST(test_own_text_is_shown_until_the_server_serves_it),
+		TEST(test_what_others_write_after_our_own_is_shown),
+		TEST(test_a_new_config_is_there_before_the_server_serves_it),
+		TEST(test_a_removed_config_stays_away),
+		TEST(test_a_listing_confirms_versions),
+		TEST(test_a_granted_right_is_not_asked_for_again),
+		TEST(test_an_interrupted_reader_does_not_spoil_it_for_others),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
