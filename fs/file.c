@@ -40,6 +40,9 @@ void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 		error = attributes_load(&request, node, &version);
 	if (store_error_is_outage(error) && *node->md5)
 		error = 0;
+	/* Gone: who has it open may go on; for others the name may be there again, with another node. */
+	if (error == -ENOENT)
+		error = node->references ? 0 : -ESTALE;
 	double timeout_s = attributes_timeout_s(node);
 	attributes_fill(node, request.thread, &stat);
 	request_unlock(&request);
@@ -298,6 +301,9 @@ void file_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	struct node *node = tree_node(request_tree(&request), id);
 	node_hold(node);
 	int error = file_open_node(&request, node, info);
+	/* The name may be there again, with another node: this makes the kernel look once more. */
+	if (error == -ENOENT)
+		error = -ESTALE;
 	tree_drop(request_tree(&request), node);
 	request_unlock(&request);
 	if (error) {
@@ -424,11 +430,17 @@ static bool has_duplicates(const struct handle *handle, pid_t process)
  * closed is out of the table already, so any that is left is another one. Where /proc tells nothing, every close is a
  * last one: a publish too many rather than one too few.
  */
-static bool is_last_close(const struct handle *handle, pid_t closer)
+static bool is_last_close(const struct request *request, const struct handle *handle, pid_t closer)
 {
-	if (has_duplicates(handle, closer))
+	pid_t opener = handle->writer.process;
+	struct node *node = handle->node;
+
+	if (has_duplicates(handle, closer) || (closer != opener && has_duplicates(handle, opener)))
 		return false;
-	return closer == handle->writer.process || !has_duplicates(handle, handle->writer.process);
+	if (!process_has_writers_below(opener, node->id, node->name))
+		return true;
+	grace_save_open(request->filesystem, node);
+	return false;
 }
 
 static void abandon(struct handle *handle)
@@ -469,7 +481,7 @@ void file_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	if (!error && handle->node->kind == NODE_CONFIG && handle_is_dirty(handle)) {
 		if (process_is_killed(request.thread))
 			abandon(handle);
-		else if (is_last_close(handle, process_of_thread(request.thread)))
+		else if (is_last_close(&request, handle, process_of_thread(request.thread)))
 			error = commit_handle(&request, handle);
 	}
 	request_unlock(&request);

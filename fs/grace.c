@@ -16,7 +16,7 @@
 #define STOP_TIMEOUT_MS 10000 /* of each thing that is done at the end */
 #define RETRY_MS 5000
 
-enum task_kind { TASK_SHOW_AGAIN, TASK_REMOVE, TASK_SAVE, TASK_FORGET_EMPTY };
+enum task_kind { TASK_SHOW_AGAIN, TASK_REMOVE, TASK_SAVE, TASK_SAVE_OPEN, TASK_FORGET_EMPTY };
 
 struct task {
 	struct task *next;
@@ -230,27 +230,30 @@ int grace_finish_below(struct filesystem *filesystem, struct node *directory, st
 
 /* -------------------------------------------------------------------- saves */
 
+static void start_anew(struct filesystem *filesystem, enum task_kind kind, struct node *node,
+		       int64_t delay_ms)
+{
+	struct task *task = find_task(filesystem, kind, node);
+
+	if (task)
+		task->due_ms = clock_monotonic_ms() + delay_ms;
+	else if (!add_task(filesystem, kind, node, delay_ms))
+		log_error("%s: out of memory, its save or end can't be put off", node->name);
+}
+
 void grace_save_later(struct filesystem *filesystem, struct node *node)
 {
-	struct task *task = find_task(filesystem, TASK_SAVE, node);
+	start_anew(filesystem, TASK_SAVE, node, GRACE_MS);
+}
 
-	if (!task)
-		task = add_task(filesystem, TASK_SAVE, node, GRACE_MS);
-	if (!task) {
-		log_error("out of memory: a new config is not saved");
-		return;
-	}
-	task->due_ms = clock_monotonic_ms() + GRACE_MS;
+void grace_save_open(struct filesystem *filesystem, struct node *node)
+{
+	start_anew(filesystem, TASK_SAVE_OPEN, node, GRACE_MS);
 }
 
 void grace_keep_empty(struct filesystem *filesystem, struct node *node)
 {
-	struct task *task = find_task(filesystem, TASK_FORGET_EMPTY, node);
-
-	if (!task)
-		task = add_task(filesystem, TASK_FORGET_EMPTY, node, DRAFT_EMPTY_MS);
-	if (task)
-		task->due_ms = clock_monotonic_ms() + DRAFT_EMPTY_MS;
+	start_anew(filesystem, TASK_FORGET_EMPTY, node, DRAFT_EMPTY_MS);
 }
 
 /* The close of the file succeeded long ago: its text must not go. It stays, as a file in memory. */
@@ -285,6 +288,15 @@ static void run_save(struct filesystem *filesystem, struct task *task, struct ca
 		keep_as_scratch(filesystem, node);
 	else if (!node->writers)
 		draft_drop(node);
+	remove_task(filesystem, task);
+}
+
+static void run_save_open(struct filesystem *filesystem, struct task *task, struct call *call)
+{
+	/* What can't be saved is kept by draft_commit(). */
+	task->running = true;
+	if (!draft_is_blank(task->node))
+		draft_commit(filesystem, task->node, call);
 	remove_task(filesystem, task);
 }
 
@@ -327,6 +339,9 @@ static void run_task(struct filesystem *filesystem, struct task *task, int64_t t
 		break;
 	case TASK_SAVE:
 		run_save(filesystem, task, &call);
+		break;
+	case TASK_SAVE_OPEN:
+		run_save_open(filesystem, task, &call);
 		break;
 	case TASK_FORGET_EMPTY:
 		forget_empty(filesystem, task);

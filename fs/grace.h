@@ -4,6 +4,8 @@
  * - Removals. Unlinking a config, or renaming it to a backup name, is usually the first half of a save. The name is hidden at
  *   once; the server's copy is removed only when the name has not come back within GRACE_MS. A config that was renamed to a
  *   scratch name is never removed at all: its name shows again, because what lies in memory only must not be the last copy.
+ * - A close while a child of the closing process has the file open too is not the last one; what was written is saved
+ *   GRACE_MS later, in case that child goes on for long.
  * - New names that look like temp files (name_extends()) are saved GRACE_MS after their last close, unless they are renamed
  *   or removed first.
  * - Emptied configs, which can't be stored, read as empty for DRAFT_EMPTY_MS.
@@ -64,6 +66,12 @@ size_t grace_count_removals(const struct filesystem *filesystem);
 
 /* Saves the node's draft after the grace. Calling it again starts the grace anew. */
 void grace_save_later(struct filesystem *filesystem, struct node *node);
+
+/*
+ * Saves the node's draft after the grace although somebody has it open: a child of who closed it, which will close it too and
+ * save more, but nobody knows when.
+ */
+void grace_save_open(struct filesystem *filesystem, struct node *node);
 
 /* Lets the node's empty draft stay for DRAFT_EMPTY_MS. */
 void grace_keep_empty(struct filesystem *filesystem, struct node *node);

@@ -15,6 +15,7 @@
 
 #define PF_EXITING 0x4 /* include/linux/sched.h; field 9 of /proc/PID/stat */
 #define MAX_ANCESTORS 32
+#define MAX_DESCENDANTS 64
 
 /* Reads a small file of /proc into text, NUL-terminated. */
 static bool read_proc(pid_t thread, const char *file, char *text, size_t size)
@@ -114,6 +115,45 @@ int process_count_writers(pid_t process, uint64_t inode, const char *name)
 			count++;
 	closedir(directory);
 	return count;
+}
+
+/* Appends the children of all threads of a process to the list of count processes; returns the new count. */
+static size_t append_children(pid_t process, pid_t *list, size_t count, size_t limit)
+{
+	char path[64], file[300], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)process);
+	DIR *threads = opendir(path);
+	if (!threads)
+		return count;
+	for (struct dirent *entry; (entry = readdir(threads));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(file, sizeof(file), "task/%.200s/children", entry->d_name);
+		if (!read_proc(process, file, text, sizeof(text)))
+			continue;
+		for (char *number = text, *end; count < limit; number = end) {
+			long child = strtol(number, &end, 10);
+			if (end == number)
+				break;
+			list[count++] = (pid_t)child;
+		}
+	}
+	closedir(threads);
+	return count;
+}
+
+bool process_has_writers_below(pid_t process, uint64_t inode, const char *name)
+{
+	pid_t list[MAX_DESCENDANTS];
+	size_t count = append_children(process, list, 0, MAX_DESCENDANTS);
+
+	for (size_t i = 0; i < count; i++) {
+		if (process_count_writers(list[i], inode, name) > 0)
+			return true;
+		count = append_children(list[i], list, count, MAX_DESCENDANTS);
+	}
+	return false;
 }
 
 /* Field number of /proc/PID/stat, counted from 1; fields behind the program's name, which may hold blanks and ')'. */

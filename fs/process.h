@@ -22,6 +22,12 @@ bool process_descends_from(pid_t process, pid_t ancestor);
  */
 int process_count_writers(pid_t process, uint64_t inode, const char *name);
 
+/*
+ * Has a child of the process, or a child's child, such a descriptor? Looks at 64 processes at most. False where the kernel
+ * does not tell of children (CONFIG_PROC_CHILDREN).
+ */
+bool process_has_writers_below(pid_t process, uint64_t inode, const char *name);
+
 /* Is the process being ended by a signal just now? What it was writing is then half a file. */
 bool process_is_killed(pid_t thread);
 

@@ -91,9 +91,13 @@ class Place:
 
     def run(self, command: str, shell: str = "bash") -> None:
         """Runs a shell command in the directory; it must succeed and say nothing."""
-        done = subprocess.run([shell, "-c", command], cwd=self.path, capture_output=True, text=True, timeout=60,
+        assert self.try_run(command, shell) == (0, "")
+
+    def try_run(self, command: str, shell: str = "bash") -> tuple[int, str]:
+        """Exit status and what it complains of."""
+        done = subprocess.run([shell, "-c", command], cwd=self.path, capture_output=True, timeout=60,
                               env={**os.environ, "work": str(self.work), "LC_ALL": "C.UTF-8"})
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        return done.returncode, done.stderr.decode(errors="replace")
 
     # ------------------------------------------------------------ judgement
 

@@ -1,0 +1,559 @@
+"""Servers that answer nonsense: the call fails, or leaves out what is nonsense, and the mount lives on.
+
+The nonsense is full of MARKER, which must never turn up in a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness import fake_server
+from harness.fake_server import (FakeNacos, TOKEN, broken, bytes_of, document, dripping, flooding, hanging, status,
+                                 truncated, wrapped)
+from harness.mounts import PASSWORD, run_nacosfs, option_text, source_of
+from harness.waiting import wait_until
+
+MARKER = "content-that-must-not-be-told"
+TIMEOUT = 2
+GET = {"3.1.0": "/v3/client/cs/config", "2.2.4": "/v1/cs/configs"}
+LIST = {"3.1.0": "/v3/admin/cs/config/list", "2.2.4": "/v1/cs/configs"}
+LOGIN = {"3.1.0": "/v3/auth/user/login", "2.2.4": "/v1/auth/login"}
+NAMESPACES = {"3.1.0": "/v3/admin/core/namespace/list", "2.2.4": "/v1/console/namespaces"}
+
+OUTAGES = {errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH}
+
+
+@pytest.fixture(params=["3.1.0", "2.2.4"])
+def server(request):
+    with FakeNacos(request.param) as fake:
+        fake.configs["public", "APP", "a.txt"] = f"{MARKER} one".encode()
+        fake.configs["public", "APP", "b.txt"] = f"{MARKER} two".encode()
+        yield fake
+
+
+@pytest.fixture
+def mounted(server, mount):
+    """The group, mounted; what it logs must be clean whatever happens."""
+    mounted = mount_fake(mount, server, "public", "APP")
+    yield mounted
+    check_log(mounted)
+
+
+def mount_fake(mount, server, *location, **options):
+    return mount.mount(source_of(f"127.0.0.1:{server.port}", *location), {
+        "username": "nacos", "password_file": mount.password_file("pa55-of-the-fake"), "timeout": TIMEOUT,
+        "console": f"http://127.0.0.1:{server.port}", "log": "debug", **options})
+
+
+def check_log(mounted):
+    log = mounted.log_text()
+    for secret in (MARKER, TOKEN, "pa55-of-the-fake", "Bearer"):
+        assert secret not in log
+    assert not re.search(r"[^\n -~]", log.replace("\n", "")), "control or foreign characters in the log"
+    assert max(map(len, log.splitlines())) < 1100
+
+
+def error_of(function, *arguments):
+    """The errno, 0 if there is none; no call takes longer than it may."""
+    started = time.monotonic()
+    try:
+        function(*arguments)
+    except OSError as error:
+        return error.errno
+    finally:
+        assert time.monotonic() - started < TIMEOUT + 1
+    return 0
+
+
+def is_get(request):
+    return "search" not in request.parameters
+
+
+def is_list(request):
+    return "search" in request.parameters
+
+
+# ---------------------------------------------------------------- bad answers to anything
+
+MARKED = MARKER.encode()
+
+ANSWERS = {
+    "empty": status(200),
+    "text": status(200, MARKED),
+    "html": status(200, b"<html>" + MARKED),
+    "json-number": status(200, b"42"),
+    "json-null": status(200, b"null"),
+    "json-array": status(200, b'["%s"]' % MARKED),
+    "json-object": status(200, b'{"%s": 1}' % MARKED),
+    "json-half": status(200, b'{"code": 0, "data": {"content": "%s' % MARKED),
+    "json-deep": status(200, b"[" * 200_000),
+    "json-deep-objects": status(200, b'{"data":' * 200_000),
+    "json-not-utf8": status(200, b'{"code": 0, "data": {"content": "\xff\xfe%s", "md5": "", "dataId": "x"}}' % MARKED),
+    "zeros": status(200, b"\0" * 1000),
+    "truncated": truncated(b'{"code": 0, "data": {"content": "%s' % MARKED),
+    "dripping": dripping(b'{"code": 0, "data": {"content": "' + MARKED * 10),
+    "flood": flooding(200 << 20, b'{"code": 0, "data": {"content": "%s' % MARKED),
+    "redirect": status(302, MARKED, Location="/nacos/elsewhere"),
+    "redirect-forever": status(307, MARKED, Location="/nacos/v3/client/cs/config"),
+    "redirect-to-a-file": status(301, MARKED, Location="file:///etc/passwd"),
+    "400": status(400, MARKED),
+    "401": status(401, b"who? " + MARKED[:0]),
+    "403": document({"status": 403, "message": "authorization failed!"}, 403),
+    "404-of-a-gateway": status(404, b"<html>no such page " + MARKED),
+    "409": status(409, b"busy"),
+    "410": status(410, b"gone"),
+    "418": status(418, b"<html>" + MARKED),
+    "429": status(429, b"<html>" + MARKED),
+    "500": status(500, MARKED),
+    "500-object": document({"code": 30000, "message": "server error", "data": MARKER}, 500),
+    "502": status(502, b"<html>" + MARKED),
+    "503": status(503, MARKED),
+    "999": status(999, MARKED),
+    "not-http": bytes_of(b"220 mail ESMTP " + MARKED + b"\r\n"),
+    "bad-status-line": bytes_of(b"HTTP/1.1 0\r\n\r\n"),
+    "bad-chunks": bytes_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + MARKED),
+    "bad-length": bytes_of(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + MARKED),
+    "two-lengths": bytes_of(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 400\r\n\r\n" + MARKED),
+    "many-headers": bytes_of(b"HTTP/1.1 200 OK\r\n" + b"X-Header: %s\r\n" % MARKED * 20_000 + b"\r\n"),
+    "long-header": bytes_of(b"HTTP/1.1 200 OK\r\nX-Header: " + MARKED * 20_000 + b"\r\n\r\n"),
+    "endless-header": bytes_of(b"HTTP/1.1 200 OK\r\nX-Header: " + MARKED * 20_000),
+    "gzip-that-is-none": status(200, MARKED, Content_Encoding="gzip"),
+    "broken": broken,
+    "hanging": hanging,
+}
+
+# Beside an outage, what these answers may mean.
+MEANS = {
+    "400": {errno.ENOENT, errno.EINVAL},
+    "401": {errno.EACCES},
+    "403": {errno.EACCES},
+    "empty": {errno.ENOENT},  # how 2.x says that there is none
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_hostile_answer_to_a_get(server, mounted, name):
+    """Neither read nor stat succeeds; then the server is sound again and so is the file."""
+    (mounted.path / "b.txt").read_bytes()
+    allowed = OUTAGES | MEANS.get(name, set())
+    with server.fault(GET[server.generation], ANSWERS[name], is_get):
+        assert error_of((mounted.path / "a.txt").read_bytes) in allowed
+        if name not in ("hanging", "dripping", "409"):  # these take their time
+            assert error_of(os.stat, mounted.path / "a.txt") in allowed
+    wait_until(lambda: reads(mounted, "a.txt"), TIMEOUT + 3, "the file to be back")
+    assert (mounted.path / "b.txt").read_text() == f"{MARKER} two"
+    assert not server.asked("/elsewhere")
+    assert "warning" in mounted.log_text() or allowed - OUTAGES
+
+
+def reads(mounted, name):
+    with contextlib.suppress(OSError):
+        return (mounted.path / name).read_bytes() == mounted_content(name)
+    return False
+
+
+def mounted_content(name):
+    return f"{MARKER} {'one' if name == 'a.txt' else 'two'}".encode()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_hostile_answer_to_a_listing(server, mounted, name):
+    """It is an error and not an empty directory; what is known by name goes on."""
+    if name == "hanging":
+        pytest.skip("see test_tree.py")
+    with server.fault(LIST[server.generation], ANSWERS[name], is_list):
+        assert error_of(os.listdir, mounted.path) in OUTAGES | MEANS.get(name, set())
+        assert (mounted.path / "a.txt").read_text() == f"{MARKER} one"
+    wait_until(lambda: lists(mounted), TIMEOUT + 10, "the listing to be back")
+
+
+def lists(mounted):
+    with contextlib.suppress(OSError):
+        return sorted(os.listdir(mounted.path)) == ["a.txt", "b.txt"]
+    return False
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_hostile_answer_where_the_config_is_cached(server, mounted, name):
+    """What was readable stays readable, unless the server says no."""
+    if name in ("dripping", "hanging", "409"):
+        pytest.skip("see test_reading.py")
+    (mounted.path / "a.txt").read_bytes()
+    time.sleep(1.1)  # it is fresh no more
+    with server.fault(GET[server.generation], ANSWERS[name], is_get):
+        error = error_of((mounted.path / "a.txt").read_bytes)
+        assert error in MEANS.get(name, set()) | {0}
+    wait_until(lambda: reads(mounted, "a.txt"), TIMEOUT + 3, "the file to be back")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_hostile_answer_to_the_list_of_namespaces(server, mount, name):
+    mounted = mount_fake(mount, server)
+    assert os.listdir(mounted.path) == ["public"]
+    with server.fault(NAMESPACES[server.generation], ANSWERS[name]):
+        try:
+            # 2.x answers an unknown user with less than an error: what it has said before may still be shown
+            assert os.listdir(mounted.path) == ["public"]
+        except OSError as error:
+            assert error.errno in OUTAGES | MEANS.get(name, set()) | {errno.EOPNOTSUPP}
+    wait_until(lambda: lists_namespaces(mounted), TIMEOUT + 3, "the listing to be back")
+    check_log(mounted)
+
+
+def lists_namespaces(mounted):
+    with contextlib.suppress(OSError):
+        return os.listdir(mounted.path) == ["public"]
+    return False
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if name != "404-of-a-gateway"])
+def test_hostile_answer_to_the_login(server, mount, name):
+    directory = mount.new_directory()
+    options = option_text({"username": "nacos", "password_file": mount.password_file("pa55-of-the-fake"),
+                           "timeout": TIMEOUT})
+    if name == "410":
+        pytest.skip("says that there is no login")
+    with server.fault(LOGIN[server.generation], ANSWERS[name]):
+        done = run_nacosfs(f"nacos://127.0.0.1:{server.port}/public", directory, "-f", "-o", options, timeout=TIMEOUT + 3)
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    for secret in (MARKER, "pa55"):
+        assert secret not in done.stderr
+
+
+def test_hostile_flood_takes_little_memory(server, mounted):
+    if b"libasan" in Path(f"/proc/{mounted.pid}/maps").read_bytes():
+        pytest.skip("memory says nothing with ASan")
+    with server.fault(GET[server.generation], ANSWERS["flood"], is_get), ThreadPoolExecutor(3) as pool:
+        list(pool.map(error_of, [(mounted.path / name).read_bytes for name in "cde"]))
+    peak_kb = int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{mounted.pid}/status").read_text())[1])
+    assert peak_kb < 500_000
+
+
+# ---------------------------------------------------------------- bad configs
+
+GOOD_MD5 = hashlib.md5(MARKED).hexdigest()
+
+
+def config(**changes):
+    return {"content": MARKER, "md5": GOOD_MD5, "type": "text", "contentType": "text", "encryptedDataKey": "",
+            "lastModified": fake_server.MODIFIED_MS, "modifyTime": fake_server.MODIFIED_MS, **changes}
+
+
+BAD_CONFIGS = {
+    "content-number": config(content=42),
+    "content-null": config(content=None),
+    "content-array": config(content=[MARKER]),
+    "content-object": config(content={MARKER: 1}),
+    "content-of-another-md5": config(content=MARKER + "!"),
+    "md5-number": config(md5=42),
+    "md5-of-nothing": config(md5="0" * 32),
+    "md5-no-hex": config(md5="z" * 32),
+    "md5-long": config(md5=GOOD_MD5 * 100),
+    "no-content": {"md5": GOOD_MD5},
+}
+
+ODD_CONFIGS = {
+    "no-md5": config(md5=None),
+    "upper-md5": config(md5=GOOD_MD5.upper()),
+    "type-number": config(type=1, contentType=1),
+    "type-long": config(type="t" * 10_000, contentType="t" * 10_000),
+    "type-controls": config(type="a\nb\x1b", contentType="a\nb\x1b"),
+    "time-text": config(lastModified="now", modifyTime="now"),
+    "time-negative": config(lastModified=-1, modifyTime=-1),
+    "time-huge": config(lastModified=10**18, modifyTime=10**18),
+    "time-float": config(lastModified=1e300, modifyTime=1e300),
+    "time-null": config(lastModified=None, modifyTime=None),
+    "key-number": config(encryptedDataKey=1),
+    "key-long": config(encryptedDataKey="k" * 100_000),
+    "more-members": config(**{f"member{number}": MARKER for number in range(10_000)}),
+}
+
+
+def answer_of(server, value):
+    return wrapped(value) if server.generation == "3.1.0" else document(value)
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGS)
+def test_hostile_config(server, mounted, name):
+    with server.fault(GET[server.generation], answer_of(server, BAD_CONFIGS[name]), is_get):
+        assert error_of((mounted.path / "c.txt").read_bytes) in OUTAGES
+    assert reads(mounted, "a.txt")
+
+
+@pytest.mark.parametrize("name", ODD_CONFIGS)
+def test_hostile_metadata_does_not_keep_content_away(server, mounted, name):
+    """Nothing but a bad answer (EIO) or the content, with a time that can be."""
+    with server.fault(GET[server.generation], answer_of(server, ODD_CONFIGS[name]), is_get):
+        error = error_of((mounted.path / "c.txt").read_bytes)
+        assert error in (0, errno.EIO)
+        if not error:
+            assert (mounted.path / "c.txt").read_bytes() == MARKED
+            assert 0 <= (mounted.path / "c.txt").stat().st_mtime < time.time() + 10**11
+            with contextlib.suppress(OSError):
+                assert "\n" not in os.getxattr(mounted.path / "c.txt", "user.nacos.type").decode()
+    assert reads(mounted, "a.txt")
+
+
+# ---------------------------------------------------------------- bad listings
+
+
+def row(server, data_id, group="APP", namespace="public", **more):
+    if server.generation == "3.1.0":
+        return {"namespaceId": namespace, "groupName": group, "dataId": data_id, "md5": GOOD_MD5, **more}
+    return {"tenant": "" if namespace == "public" else namespace, "group": group, "dataId": data_id,
+            "content": MARKER, **more}
+
+
+def page(server, rows, total=None, pages=1):
+    return answer_of(server, {"totalCount": len(rows) if total is None else total, "pageNumber": 1,
+                              "pagesAvailable": pages, "pageItems": rows})
+
+
+BAD_NAMES = ["../x", "a/b", "/etc/passwd", "", ".", "..", "n" * 256, "n" * 300, "ü" * 128, "a\0b", None, 42, ["x"], {"x": 1}]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: repr(name)[:20])
+def test_hostile_name_is_left_out(server, mounted, name):
+    rows = [row(server, "a.txt"), row(server, name), row(server, "b.txt")]
+    with server.fault(LIST[server.generation], page(server, rows), is_list):
+        listed = sorted(os.listdir(mounted.path))
+        assert [each for each in listed if each != "a"] == ["a.txt", "b.txt"]
+    assert reads(mounted, "a.txt")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a b", "\x1b[31mred", "a\\b", "a\x7fb", "\u202egpj.exe", "*", "-rf", "ü" * 127])
+def test_hostile_name_that_is_possible_does_no_harm(server, mounted, name):
+    """Shown or not: what is shown leads nowhere but to itself, and the log stays in its lines."""
+    rows = [row(server, "a.txt"), row(server, name), row(server, "b.txt")]
+    with server.fault(LIST[server.generation], page(server, rows), is_list):
+        listed = os.listdir(mounted.path)
+        assert {"a.txt", "b.txt"} <= set(listed) <= {"a.txt", "b.txt", name}
+        error_of((mounted.path / name).read_bytes)
+    assert reads(mounted, "a.txt")
+
+
+@pytest.mark.parametrize("group", ["../x", "a/b", "", "..", "n" * 300, None, 42])
+def test_hostile_group_is_left_out(server, mount, group):
+    mounted = mount_fake(mount, server, "public")
+    rows = [row(server, "a.txt"), row(server, "x.txt", group=group), row(server, "b.txt")]
+    with server.fault(LIST[server.generation], page(server, rows), is_list):
+        assert os.listdir(mounted.path) == ["APP"]
+    assert (mounted.path / "APP" / "a.txt").read_bytes() == mounted_content("a.txt")
+    check_log(mounted)
+
+
+@pytest.mark.parametrize("namespace", ["../x", "a/b", "..", "n" * 300, None, 42, "dev\n"])
+def test_hostile_namespace_is_left_out(server, mount, namespace):
+    mounted = mount_fake(mount, server)
+    code = 0 if server.generation == "3.1.0" else 200
+    items = [{"namespace": "public" if code == 0 else ""}, {"namespace": namespace}, {}, {"namespace": "dev"},
+             {"namespace": "dev"}, 42, None]
+    with server.fault(NAMESPACES[server.generation], document({"code": code, "data": items})):
+        listed = sorted(os.listdir(mounted.path))
+        assert [each for each in listed if each != "dev\n"] == ["dev", "public"]
+    check_log(mounted)
+
+
+def test_hostile_names_of_other_places_are_left_out(server, mounted):
+    """The server answers more than was asked for."""
+    rows = [row(server, "a.txt"), row(server, "x.txt", group="OTHER"), row(server, "y.txt", namespace="other"),
+            row(server, "z.txt", group="app")]
+    with server.fault(LIST[server.generation], page(server, rows), is_list):
+        assert "a.txt" in os.listdir(mounted.path)
+        assert not {"x.txt", "y.txt", "z.txt"} & set(os.listdir(mounted.path))
+
+
+def test_hostile_duplicates_are_shown_once(server, mounted):
+    rows = [row(server, name) for name in ("a.txt", "b.txt", "a.txt", "a.txt")]
+    with server.fault(LIST[server.generation], page(server, rows), is_list):
+        assert sorted(os.listdir(mounted.path)) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("total", [0, 1, 3, 10**6, 10**18, -1, 1.5, "2", None, True, [2]], ids=repr)
+def test_hostile_count_of_a_listing(server, mounted, total):
+    """All names or an error, and soon."""
+    rows = [row(server, "a.txt"), row(server, "b.txt")]
+    with server.fault(LIST[server.generation], page(server, rows, total if total is not None else []), is_list):
+        try:
+            assert sorted(os.listdir(mounted.path)) == ["a.txt", "b.txt"]
+        except OSError as error:
+            assert error.errno in OUTAGES
+    wait_until(lambda: lists(mounted), 15, "the listing to be back")
+
+
+@pytest.mark.parametrize("items", [None, 42, "x", {"a": 1}, [None], [42, "x"], [[[]]]], ids=repr)
+def test_hostile_items_of_a_listing(server, mounted, items):
+    answer = answer_of(server, {"totalCount": 2, "pageNumber": 1, "pagesAvailable": 1, "pageItems": items})
+    with server.fault(LIST[server.generation], answer, is_list):
+        try:
+            assert os.listdir(mounted.path) == []
+        except OSError as error:
+            assert error.errno in OUTAGES
+        else:
+            assert isinstance(items, list), "an empty directory instead of an error"
+    wait_until(lambda: lists(mounted), 15, "the listing to be back")
+
+
+@pytest.mark.parametrize("new_names", [True, False])
+def test_hostile_listing_without_an_end_ends(server, mounted, new_names):
+    """Full pages for ever, of names that are always new, or always the same."""
+    def answer(request):
+        number, size = int(request.parameters["pageNo"]), int(request.parameters["pageSize"])
+        first = number * size if new_names else 0
+        page(server, [row(server, f"{first + index}") for index in range(size)], 10**9, 10**6)(request)
+
+    with server.fault(LIST[server.generation], answer, is_list):
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            os.listdir(mounted.path)
+        assert time.monotonic() - started < 30 * TIMEOUT + 5
+        assert reads(mounted, "a.txt")
+
+
+def test_hostile_listing_of_slow_pages_keeps_nothing_else_waiting(server, mounted):
+    def answer(request):
+        number = int(request.parameters["pageNo"])
+        time.sleep(1)
+        page(server, [row(server, f"page-{number}")], 10**9, 10**6)(request)
+
+    assert reads(mounted, "a.txt")
+    with server.fault(LIST[server.generation], answer, is_list), ThreadPoolExecutor(1) as pool:
+        listing = pool.submit(os.listdir, mounted.path)
+        wait_until(lambda: server.asked(LIST[server.generation])[1:], 5, "the listing to begin")
+        for _ in range(5):
+            started = time.monotonic()
+            assert reads(mounted, "a.txt") and reads(mounted, "b.txt")
+            assert time.monotonic() - started < 1
+            time.sleep(0.2)
+        server.faults[LIST[server.generation]] = ANSWERS["500"], is_list
+        with contextlib.suppress(OSError):
+            listing.result()
+
+
+def test_hostile_pages_smaller_than_asked_for_lose_no_names(server, mounted):
+    """A server may give fewer rows a page than it was asked for."""
+    server.page_size_max = 100
+    wanted = {f"config-{number}" for number in range(750)} | {"a.txt", "b.txt"}
+    for name in wanted:
+        server.configs.setdefault(("public", "APP", name), MARKED)
+    assert set(os.listdir(mounted.path)) == wanted
+
+
+def test_hostile_listing_that_loses_names_hides_nothing_that_is_there(server, mounted):
+    """Absent from one listing is not deleted: what was seen is asked for by name."""
+    assert lists(mounted)
+    with server.fault(LIST[server.generation], page(server, [row(server, "b.txt")]), is_list):
+        time.sleep(1.1)
+        assert sorted(os.listdir(mounted.path)) == ["a.txt", "b.txt"]
+        assert reads(mounted, "a.txt")
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def test_login_token_goes_in_the_header_only(server, mounted):
+    reads(mounted, "a.txt")
+    lists(mounted)
+    with_token = [request for request in server.requests if request.headers.get("Authorization") == f"Bearer {TOKEN}"]
+    assert {GET[server.generation], LIST[server.generation]} <= {request.path for request in with_token}
+    for request in server.requests:
+        assert not {"accessToken", "username"} & request.parameters.keys() or request.path == LOGIN[server.generation]
+        assert TOKEN not in str(request.parameters)
+        # A user agent of "Nacos-Server..." would go past the checks of 1.4.
+        assert not request.headers.get("User-Agent", "").startswith("Nacos-Server")
+
+
+def test_login_is_renewed_before_the_token_expires(server, mount):
+    server.token_seconds = 3
+    mounted = mount_fake(mount, server, "public", "APP")
+    logins = len(server.asked(LOGIN[server.generation]))
+    wait_until(lambda: reads(mounted, "a.txt") and len(server.asked(LOGIN[server.generation])) > logins, 5, "a login")
+    assert len(server.asked(LOGIN[server.generation])) == logins + 1
+    check_log(mounted)
+
+
+@pytest.mark.parametrize("message", ["token expired!", "token invalid!", "user not found!",
+                                     "Code: 401, Message: token expired!."])
+def test_login_is_repeated_once_when_the_token_is_refused(server, mounted, message):
+    logins = len(server.asked(LOGIN[server.generation]))
+    refusal = document({"status": 403, "error": "Forbidden", "message": message}, 403)
+    refused = []
+
+    def first_only(request):
+        if is_get(request) and not refused:
+            refused.append(request)
+            return True
+        return False
+
+    with server.fault(GET[server.generation], refusal, first_only):
+        assert reads(mounted, "a.txt")
+    assert len(server.asked(LOGIN[server.generation])) == logins + 1
+    with server.fault(GET[server.generation], refusal, is_get):
+        for _ in range(10):
+            assert error_of((mounted.path / "c.txt").read_bytes) == errno.EACCES
+    assert len(server.asked(LOGIN[server.generation])) <= logins + 22
+    assert reads(mounted, "b.txt")
+
+
+def test_login_is_not_repeated_when_the_account_may_not(server, mounted):
+    logins = len(server.asked(LOGIN[server.generation]))
+    with server.fault(GET[server.generation], ANSWERS["403"], is_get):
+        assert error_of((mounted.path / "c.txt").read_bytes) == errno.EACCES
+    assert len(server.asked(LOGIN[server.generation])) == logins
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\r\nX-Evil: 1", "t" * 1_000_000, None, 42, "ü"])
+def test_hostile_token_is_refused(server, mount, token):
+    directory = mount.new_directory()
+    options = option_text({"username": "nacos", "password_file": mount.password_file(), "timeout": TIMEOUT})
+    with server.fault(LOGIN[server.generation], document({"accessToken": token, "tokenTtl": 18000})):
+        done = run_nacosfs(f"nacos://127.0.0.1:{server.port}/public", directory, "-f", "-o", options)
+    assert done.returncode != 0 and done.stderr.count("\n") == 1
+    assert not any("X-Evil" in str(request) for request in server.requests)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 10**18, "x", None])
+def test_hostile_life_of_a_token_makes_no_storm_of_logins(server, mount, seconds):
+    with server.fault(LOGIN[server.generation], document({"accessToken": TOKEN, "tokenTtl": seconds})):
+        mounted = mount_fake(mount, server, "public", "APP")
+        for number in range(20):
+            (mounted.path / f"none-{number}").exists()
+        assert reads(mounted, "a.txt")
+    assert len(server.asked(LOGIN[server.generation])) <= 2
+
+
+# ---------------------------------------------------------------- servers that hide what they are
+
+
+def test_managed_server_without_a_console(mount):
+    """Its console calls are 404, so it tells neither version nor namespaces."""
+    with FakeNacos("2.2.4") as server:
+        server.configs["dev", "APP", "a.txt"] = b"one"
+        hidden = status(404, b"<html>not here")
+        with server.fault("/v1/console/server/state", hidden), server.fault("/v1/console/namespaces", hidden):
+            mounted = mount_fake(mount, server, namespaces="dev:public")
+            assert sorted(os.listdir(mounted.path)) == ["dev", "public"]
+            assert os.listdir(mounted.path / "dev" / "APP") == ["a.txt"]
+            assert (mounted.path / "dev" / "APP" / "a.txt").read_bytes() == b"one"
+            (mounted.path / "dev" / "APP" / "a.txt").write_text("two")
+            assert server.configs["dev", "APP", "a.txt"] == b"two"
+
+
+def test_public_namespace_is_named_as_the_generation_wants(server, mounted):
+    reads(mounted, "a.txt")
+    lists(mounted)
+    name = {"3.1.0": "namespaceId", "2.2.4": "tenant"}[server.generation]
+    for request in server.asked(GET[server.generation]) + server.asked(LIST[server.generation]):
+        if request.parameters.get("group", request.parameters.get("groupName")) == "APP":
+            assert request.parameters.get(name, "") == {"3.1.0": "public", "2.2.4": ""}[server.generation]
