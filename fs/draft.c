@@ -83,6 +83,8 @@ static void end_writing(struct filesystem *filesystem, struct node *node, bool f
 		grace_keep_empty(filesystem, node);
 		return;
 	}
+	if (failed)
+		node->mode = node->draft->mode_before;
 	draft_drop(node);
 	if (!node->stored && node->parent)
 		tree_unlink(&filesystem->tree, node);
@@ -143,6 +145,7 @@ int draft_start(struct node *node, struct version *base)
 		return -ENOMEM;
 	draft->base = version_hold(base);
 	draft->modified = clock_now();
+	draft->mode_before = node->mode;
 	node->draft = draft;
 	return 0;
 }

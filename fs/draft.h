@@ -39,6 +39,7 @@ struct draft {
 	struct version *base; /* NULL: the server has no such config */
 	struct timespec modified; /* time of the last write, or as set by utimens */
 	struct writer writer; /* of the last change */
+	mode_t mode_before; /* of the node when the draft was made: shows again when nothing comes of it */
 };
 
 /* An open file. */
