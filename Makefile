@@ -45,7 +45,7 @@ ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DNACOSFS_VERSION='"$(VERSION)"' $(CPPFLAGS_LIB
 ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARN) -fstack-protector-strong -pthread $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread $(LDFLAGS) $(SANITIZE)
 
-OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c nacos/*.c store/*.c fs/*.c))
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c crypto/*.c nacos/*.c store/*.c fs/*.c))
 LIBRARY_OBJECTS := $(filter-out $(BUILD)/fs/main.o,$(OBJECTS))
 UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 

@@ -60,7 +60,8 @@ void attributes_fill_entry(struct node *node, pid_t thread, struct fuse_entry_pa
 	*ret_entry = entry;
 }
 
-int attributes_load(struct request *request, struct node *node, struct version **ret_version)
+int attributes_load(struct request *request, struct node *node, enum version_part part,
+		    struct version **ret_version)
 {
 	struct tree *tree = request_tree(request);
 	cleanup_version struct version *version = NULL;
@@ -77,10 +78,14 @@ int attributes_load(struct request *request, struct node *node, struct version *
 		return -ENOMEM;
 	node_hold(node);
 	request_unlock(request);
-	int error = store_get(request->filesystem->store, key, &request->call, &version);
+	int error = store_get(request->filesystem->store, key, part, &request->call, &version);
 	request_lock(request);
 	if (!error)
 		filesystem_show_version(node, version);
+	if (error == -EBADMSG || error == -ENOKEY)
+		node_set_error(node, request->call.reason);
+	else if (!error && part == VERSION_WHOLE && !node->failed_process)
+		node_set_error(node, NULL);
 	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing)
 		tree_unlink(tree, node);
 	tree_drop(tree, node);

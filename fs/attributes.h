@@ -28,6 +28,7 @@ double attributes_timeout_s(const struct node *node);
  * ret_version is counted, NULL where the config exists here only (a draft that was never stored). -ENOENT when it is gone: the node is
  * unlinked then, unless somebody here writes to it.
  */
-int attributes_load(struct request *request, struct node *node, struct version **ret_version);
+int attributes_load(struct request *request, struct node *node, enum version_part part,
+		    struct version **ret_version);
 
 #endif

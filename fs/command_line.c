@@ -39,6 +39,7 @@ static int fail_no_memory(struct call *call)
 /* The words of a command line, before anybody asks what they mean. */
 struct arguments {
 	const char *source, *mountpoint; /* NULL: not given */
+	const char *new_keyring; /* NULL: no such switch */
 	struct options_list settings; /* of all -o, without their escapes */
 	bool foreground, debug, fake, show_help, show_version;
 };
@@ -120,6 +121,9 @@ static int apply_switch(int letter, bool is_helper, char **argv, struct call *ca
 	case 'V':
 		arguments->show_version = true;
 		return 0;
+	case 'k':
+		arguments->new_keyring = optarg;
+		return 0;
 	case 't': /* our own type; mount(8) says it when it has a dot */
 	case 'v': /* verbose, no mtab, sloppy: nothing of this changes what is done */
 	case 'n':
@@ -139,6 +143,7 @@ static int read_arguments(int argc, char **argv, struct call *call, struct argum
 	static const struct option long_switches[] = {
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
+		{ "new-keyring", required_argument, NULL, 'k' },
 		{ 0 },
 	};
 	bool is_helper = is_mount_helper(argv[0]);
@@ -245,6 +250,8 @@ static int check_options(const struct command_line *line, struct call *call)
 		return refuse(call, "option \"tls_cert\" needs tls_key=FILE");
 	if (options->tls_key_file && !options->tls_cert_file)
 		return refuse(call, "option \"tls_key\" needs tls_cert=FILE");
+	if ((options->key_service == KEY_SERVICE_KEYRING) != (options->keyring_file != NULL))
+		return refuse(call, "kms=keyring and keyring=FILE need each other");
 	if ((options->tls_ca_file || options->tls_cert_file) && !has_https)
 		return refuse(call, "the tls_ options need a SOURCE that begins with https://");
 	return 0;
@@ -307,6 +314,9 @@ int command_line_parse(int argc, char **argv, struct call *call,
 		return error;
 	line.show_help = arguments.show_help;
 	line.show_version = arguments.show_version;
+	if (arguments.new_keyring)
+		return options_replace_text(&ret_command_line->new_keyring,
+					    strdup(arguments.new_keyring), call);
 	if (!line.show_help && !line.show_version)
 		error = interpret_arguments(&arguments, call, &line);
 	if (error)
@@ -319,6 +329,7 @@ int command_line_parse(int argc, char **argv, struct call *call,
 void command_line_release(struct command_line *command_line)
 {
 	source_release(&command_line->source);
+	free(command_line->new_keyring);
 	free(command_line->source_text);
 	free(command_line->mountpoint);
 	options_release(&command_line->options);

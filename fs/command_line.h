@@ -25,6 +25,7 @@ struct command_line {
 	bool debug; /* implies foreground */
 	bool fake; /* mount -f: everything but the mount itself */
 	bool show_help, show_version; /* then nothing else is set */
+	char *new_keyring; /* the file of --new-keyring: then nothing else is set; NULL: none */
 };
 
 /*

@@ -72,7 +72,7 @@ static int ask_store(struct request *request, struct node *parent, const char *n
 		return -ENOMEM;
 	request_unlock(request);
 	int error = store_name_is_possible(store, NAME_DATA_ID, name) ?
-			    store_get(store, key, &request->call, &version) :
+			    store_get(store, key, VERSION_ATTRIBUTES, &request->call, &version) :
 			    -ENOENT;
 	/* Some servers don't tell "there is none" from "you may not know": for scratch files both will do. */
 	if (error == -EACCES && scratch)

@@ -106,7 +106,7 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 	    !store_name_is_possible(store, NAME_DATA_ID, name))
 		return -ENOENT;
 	request_unlock(request);
-	int error = store_get(store, key, &request->call, &version);
+	int error = store_get(store, key, VERSION_ATTRIBUTES, &request->call, &version);
 	request_lock(request);
 	if (error == -EACCES && name_is_scratch(name))
 		return -ENOENT;
@@ -134,7 +134,7 @@ static int lookup(struct request *request, struct node *parent, const char *name
 
 	if (node && node->kind == NODE_CONFIG && !node->draft) {
 		cleanup_version struct version *version = NULL;
-		error = attributes_load(request, node, &version);
+		error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
 		if (store_error_is_outage(error) && *node->md5)
 			error = 0;
 	} else if (!node && (level == LEVEL_NAMESPACES || level == LEVEL_GROUPS)) {
@@ -263,7 +263,7 @@ static int verify_child(struct request *request, struct node *node)
 
 	if (node->kind == NODE_CONFIG) {
 		cleanup_version struct version *version = NULL;
-		return attributes_load(request, node, &version);
+		return attributes_load(request, node, VERSION_ATTRIBUTES, &version);
 	}
 	struct node *parent = node->parent;
 	cleanup_free char *name = strdup(node->name);

@@ -116,7 +116,7 @@ int draft_version_for_reader(struct node *node, struct version *version, struct 
 		*ret_version = version_hold(version);
 		return 0;
 	}
-	cleanup_buffer struct buffer copy = BUFFER_INIT;
+	cleanup_buffer_wipe struct buffer copy = BUFFER_INIT_IN(draft->content.memory);
 	int error = buffer_append(&copy, draft->content.data, draft->content.size);
 	if (error)
 		return error;
@@ -146,6 +146,7 @@ int draft_start(struct node *node, struct version *base)
 	draft->base = version_hold(base);
 	draft->modified = clock_now();
 	draft->mode_before = node->mode;
+	draft->content.memory = node->content.memory;
 	node->draft = draft;
 	return 0;
 }
@@ -197,7 +198,7 @@ void draft_show_committed(struct node *node, struct version *version, struct tim
 		return; /* somebody changed it again before we came to say so */
 	node->shown_serial = version->serial;
 	strcpy(node->md5, version->md5);
-	node->size = version->content.size;
+	node->size = version->size;
 	node->modified = modified;
 	node->changed = modified;
 }
@@ -227,6 +228,7 @@ static int commit_prepare(const struct filesystem *filesystem, const struct node
 	const struct draft *draft = node->draft;
 	struct key key = tree_key(&filesystem->tree, node->parent, node->name);
 
+	commit->content.memory = draft->content.memory;
 	commit->key = key_copy(&key);
 	if (!commit->key ||
 	    buffer_append(&commit->content, draft->content.data, draft->content.size))
@@ -272,7 +274,7 @@ void draft_load_theirs(struct filesystem *filesystem, const struct key *key, con
 	struct call part;
 
 	call_start_part(&part, call, THEIRS_TIMEOUT_MS);
-	store_get(filesystem->store, key, &part, ret_theirs);
+	store_get(filesystem->store, key, VERSION_WHOLE, &part, ret_theirs);
 }
 
 static int commit_store(struct filesystem *filesystem, struct commit *commit, struct call *call,
@@ -308,6 +310,7 @@ static void commit_fail(struct filesystem *filesystem, struct node *node, const 
 		.theirs = commit->theirs,
 		.uid = commit->writer.uid,
 		.gid = commit->writer.gid,
+		.memory = commit->content.memory,
 		.reason = reason,
 	};
 

@@ -37,7 +37,7 @@ void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	struct node *node = tree_node(request_tree(&request), id);
 	if (node->kind == NODE_CONFIG && node->parent &&
 	    !(node->draft && draft_is_visible_to(node, request.thread)))
-		error = attributes_load(&request, node, &version);
+		error = attributes_load(&request, node, VERSION_ATTRIBUTES, &version);
 	if (store_error_is_outage(error) && *node->md5)
 		error = 0;
 	/* Gone: who has it open may go on; for others the name may be there again, with another node. */
@@ -95,9 +95,9 @@ static int truncate_directly(struct request *request, struct node *node, size_t 
 {
 	cleanup_version struct version *version = NULL;
 	const struct writer writer = request_writer(request);
-	int error = attributes_load(request, node, &version);
+	int error = attributes_load(request, node, size ? VERSION_WHOLE : VERSION_ATTRIBUTES, &version);
 
-	if (!error && version && version->content.size == size && !node->draft)
+	if (!error && version && version->size == size && !node->draft)
 		return 0;
 	if (!error)
 		error = draft_change_directly(node, version, &writer);
@@ -214,7 +214,14 @@ static int open_config(struct request *request, struct node *node, int flags, st
 
 	if (for_writing && request->filesystem->read_only)
 		return -EROFS;
-	int error = attributes_load(request, node, &version);
+	int error = attributes_load(request, node, VERSION_WHOLE, &version);
+	/* What can't be decrypted can be written anew, not read or added to. */
+	bool anew = for_writing && ((flags & O_TRUNC) ||
+				    (error == -EBADMSG && !(flags & (O_RDWR | O_APPEND))));
+	if (anew && (error == -EBADMSG || error == -ENOKEY))
+		error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
+	if (!error && node->parent && node->content.memory)
+		node->parent->has_secrets = true;
 	if (!error && for_writing && node->parent) {
 		struct key borrowed = tree_key(request_tree(request), node->parent, node->name);
 		cleanup_free struct key *key = key_copy(&borrowed);
@@ -324,7 +331,7 @@ static void reply_copy(const struct request *request, const struct buffer *conte
 {
 	size_t start = (uint64_t)offset < content->size ? (size_t)offset : content->size;
 	size_t length = content->size - start < size ? content->size - start : size;
-	cleanup_buffer_wipe struct buffer copy = BUFFER_INIT;
+	cleanup_buffer_wipe struct buffer copy = BUFFER_INIT_IN(content->memory);
 	int error = length ? buffer_append(&copy, content->data + start, length) : 0;
 
 	request_unlock(request);
@@ -353,7 +360,7 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 	}
 	/* Opened as a scratch file, which was renamed onto a config since. */
 	if (!handle->version && node->stored)
-		attributes_load(&request, handle->node, &handle->version);
+		attributes_load(&request, handle->node, VERSION_WHOLE, &handle->version);
 	cleanup_version struct version *version = version_hold(handle->version);
 	request_unlock(&request);
 	if (!version || (uint64_t)offset >= version->content.size) {
@@ -398,7 +405,11 @@ void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, o
 	else
 		error = scratch_write(request_tree(&request), handle->node, data, size, offset,
 				      handle->flags & O_APPEND);
+	bool secret = handle->node->content.memory;
 	request_unlock(&request);
+	/* It is libfuse's own buffer, which goes on living: no copy of a secret may stay there. */
+	if (secret)
+		explicit_bzero((char *)data, size);
 	if (error)
 		request_reply_error(&request, error);
 	else

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fs/names.h"
 #include "util/clock.h"
 
 mode_t filesystem_file_mode(const struct filesystem *filesystem)
@@ -32,7 +33,17 @@ struct node *filesystem_add_node(struct filesystem *filesystem, struct node *par
 	node->uid = filesystem->uid;
 	node->gid = filesystem->gid;
 	node->modified = node->changed = clock_now();
+	filesystem_guard_node(filesystem, node);
 	return node;
+}
+
+void filesystem_guard_node(const struct filesystem *filesystem, struct node *node)
+{
+	bool is_secret = node->kind == NODE_CONFIG ? name_is_cipher(node->name) :
+						     name_is_of_cipher(node->name) ||
+							     (node->parent && node->parent->has_secrets);
+
+	node->content.memory = is_secret ? filesystem->secret_memory : NULL;
 }
 
 void filesystem_show_version(struct node *node, const struct version *version)
@@ -48,7 +59,7 @@ void filesystem_show_version(struct node *node, const struct version *version)
 		node->remote_changed_ms = clock_monotonic_ms();
 	}
 	strcpy(node->md5, version->md5);
-	node->size = version->content.size;
+	node->size = version->size;
 	node->modified = version->modified_ms ? clock_from_ms(version->modified_ms) : clock_now();
 	node->changed = node->modified;
 }

@@ -25,6 +25,7 @@ struct filesystem {
 	struct unsaved_list *unsaved;
 
 	/* Of the mount; constant. */
+	const struct buffer_memory *secret_memory; /* for text that must not be in ordinary memory */
 	const char *server_text; /* SOURCE as it was given */
 	bool read_only;
 	bool no_attributes;
@@ -56,6 +57,9 @@ int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem);
 /* A node with the owner, mode and times of this mount. With the lock; there must be no child of that name. */
 struct node *filesystem_add_node(struct filesystem *filesystem, struct node *parent, const char *name,
 				 enum node_kind kind);
+
+/* Text of this node must be in the memory for secrets if its name says so. With the lock, while the node holds none. */
+void filesystem_guard_node(const struct filesystem *filesystem, struct node *node);
 
 /*
  * Shows a version that the server has as the content of a config: size, times, md5. What is shown already is not touched,

@@ -1,15 +1,22 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cache > nacos
+ *	file system operations > cipher > cache > nacos
+ *
+ * Above cipher is plain text, in memory only; below it is what the server stores.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "crypto/cipher.h"
+#include "crypto/keyring.h"
+#include "crypto/secret.h"
+#include "crypto/secret_memory.h"
 #include "fs/command_line.h"
 #include "fs/control.h"
 #include "fs/directory.h"
@@ -20,6 +27,7 @@
 #include "fs/unsaved.h"
 #include "nacos/client.h"
 #include "store/cache.h"
+#include "store/cipher_store.h"
 #include "store/nacos_store.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -28,6 +36,7 @@
 /* A stuck request keeps its thread for as long as the timeout; others must still find one. */
 #define MAX_THREADS 256
 #define MAX_IDLE_THREADS 8
+#define SECRET_LIMIT ((size_t)64 << 20)
 #define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
 
 /* All that lives from start to end. */
@@ -36,6 +45,9 @@ struct program {
 	struct nacos_client *client;
 	struct store *nacos;
 	struct store *cache;
+	struct key_service *key_service; /* NULL: none */
+	struct cipher *cipher;
+	struct store *cipher_store;
 	const char **namespaces;
 	char *unsaved_directory; /* NULL: none */
 	struct filesystem filesystem;
@@ -71,7 +83,25 @@ static int build_stack(struct program *program)
 	};
 	int error = nacos_store_new(program->client, &program->nacos);
 
-	return error ? error : cache_new(program->nacos, &cache_options, &program->cache);
+	if (!error)
+		error = cache_new(program->nacos, &cache_options, &program->cache);
+	return error ? error : cipher_store_new(program->cache, program->cipher, &program->cipher_store);
+}
+
+static int build_cipher(struct program *program, struct call *call)
+{
+	const struct mount_options *options = &program->command_line.options;
+	int error = 0;
+
+	switch (options->key_service) {
+	case KEY_SERVICE_NONE:
+		break;
+	case KEY_SERVICE_KEYRING:
+		error = keyring_open(options->keyring_file, call, &program->key_service);
+		break;
+	}
+	const struct cipher_options cipher_options = { .key_service = program->key_service, .verify = true };
+	return error ? error : cipher_new(&cipher_options, &program->cipher);
 }
 
 /* Each SOURCE has a place of its own in the cache directory, named by it with '_' for what is no letter or digit. */
@@ -107,7 +137,8 @@ static int build_filesystem(struct program *program)
 		return -ENOMEM;
 	for (size_t i = 0; i < options->namespaces.count; i++)
 		program->namespaces[i] = options->namespaces.items[i];
-	filesystem->store = program->cache;
+	filesystem->store = program->cipher_store;
+	filesystem->secret_memory = &secret_memory;
 	filesystem->server_text = command_line->source_text;
 	filesystem->read_only = options->read_only;
 	filesystem->no_attributes = options->no_xattr;
@@ -214,7 +245,9 @@ static int start(struct program *program, struct call *call)
 	if (error)
 		return error;
 	call_start(&network, (int64_t)program->command_line.options.timeout_seconds * 1000);
-	error = connect_client(program, &network);
+	error = build_cipher(program, &network);
+	if (!error)
+		error = connect_client(program, &network);
 	if (!error)
 		error = build_stack(program);
 	if (!error)
@@ -269,12 +302,26 @@ static void release(struct program *program)
 		unsaved_free(&program->filesystem);
 		tree_destroy(&program->filesystem.tree);
 	}
+	store_free(program->cipher_store);
 	store_free(program->cache);
 	store_free(program->nacos);
 	nacos_client_free(program->client);
+	cipher_free(program->cipher);
+	key_service_free(program->key_service);
 	free(program->namespaces);
 	free(program->unsaved_directory);
 	command_line_release(&program->command_line);
+}
+
+/* Where so much can't be locked, less must do; what does not fit is refused when it is opened. */
+static int init_secrets(struct call *call)
+{
+	struct rlimit limit;
+	int error = secret_init(SECRET_LIMIT, call);
+
+	if (error == -EPERM && !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_max < SECRET_LIMIT)
+		error = secret_init(limit.rlim_max / 2, call);
+	return error;
 }
 
 int main(int argc, char **argv)
@@ -283,13 +330,21 @@ int main(int argc, char **argv)
 	struct call call;
 
 	call_start(&call, INT64_MAX);
-	int error = command_line_parse(argc, argv, &call, &program.command_line);
+	int error = init_secrets(&call);
+	if (!error)
+		error = command_line_parse(argc, argv, &call, &program.command_line);
 	if (!error && program.command_line.show_help) {
 		options_print_help(stdout);
 		goto out;
 	}
 	if (!error && program.command_line.show_version) {
 		printf("nacosfs %s\n", NACOSFS_VERSION);
+		goto out;
+	}
+	if (!error && program.command_line.new_keyring) {
+		error = keyring_create(program.command_line.new_keyring, &call);
+		if (error)
+			fprintf(stderr, "nacosfs: %s\n", call.reason);
 		goto out;
 	}
 	log_set_level(error ? LOG_LEVEL_INFO : program.command_line.options.log_level);
@@ -301,5 +356,6 @@ int main(int argc, char **argv)
 		error = serve(&program);
 out:
 	release(&program);
+	secret_shutdown();
 	return error ? 1 : 0;
 }

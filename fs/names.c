@@ -87,6 +87,11 @@ bool name_is_cipher(const char *name)
 	return !strncmp(name, "cipher-", strlen("cipher-"));
 }
 
+bool name_is_of_cipher(const char *name)
+{
+	return strstr(name, "cipher-");
+}
+
 bool name_is_scratch(const char *name)
 {
 	size_t length = strlen(name);

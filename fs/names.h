@@ -12,6 +12,9 @@
 /* Does it name a config whose content is a secret? Its text must not lie on a disk in clear. */
 bool name_is_cipher(const char *name);
 
+/* Does the name of a scratch file say that it is one of such a config (.cipher-x.swp, cipher-x~)? */
+bool name_is_of_cipher(const char *name);
+
 /* Is it, by its pattern, a swap, backup, probe, lock or temp file? Ask only of names that the server does not have. */
 bool name_is_scratch(const char *name);
 

@@ -77,6 +77,11 @@ static const struct option_entry option_table[] = {
 	  "Group of what is shown, a name or a number (default: that of who mounts)" },
 	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
 	  "Permission bits to take away from what is shown, octal" },
+	/* in the order of enum key_service_kind */
+	{ "kms", OPTION_CHOICE, FIELD(key_service), "none|keyring", "none", 0,
+	  "Where the data keys of configs named cipher-... come from" },
+	{ "keyring", OPTION_PATH, FIELD(keyring_file), "FILE", NULL, 0,
+	  "The keyring for kms=keyring, made with nacosfs --new-keyring FILE" },
 	{ "cache_dir", OPTION_PATH_OR_NONE, FIELD(cache_directory), "DIR|none", NULL, 0,
 	  "Keep the text of saves that failed in DIR too, where it survives a restart (default: "
 	  "/var/cache/nacosfs for root, otherwise none)" },
@@ -521,7 +526,7 @@ static void describe_limits(const struct option_entry *entry, char *ret_text, si
 void options_print_help(FILE *stream)
 {
 	fputs("Usage: nacosfs SOURCE MOUNTPOINT [-o OPTION[,OPTION...]]... [-f] [-d]\n"
-	      "       nacosfs --help | --version\n"
+	      "       nacosfs --new-keyring FILE | --help | --version\n"
 	      "\n"
 	      "Mounts a Nacos config centre as plain files. SOURCE is\n"
 	      "  nacos://HOST[:PORT][,HOST[:PORT]...][/NAMESPACE[/GROUP]]\n"
@@ -530,6 +535,7 @@ void options_print_help(FILE *stream)
 	      "  -o OPTION[,OPTION...]   mount options, see below; \"\\,\" is a comma in a value\n"
 	      "  -f                      stay in the foreground\n"
 	      "  -d                      debug output of libfuse; stays in the foreground\n"
+	      "  --new-keyring FILE      make a keyring for kms=keyring, and end\n"
 	      "  -h, --help              print this\n"
 	      "  -V, --version           print the version\n"
 	      "\n"

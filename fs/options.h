@@ -27,6 +27,8 @@ struct options_list {
 	size_t count;
 };
 
+enum key_service_kind { KEY_SERVICE_NONE, KEY_SERVICE_KEYRING };
+
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
 	char *username, *password_file; /* both or neither */
@@ -40,6 +42,8 @@ struct mount_options {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	enum key_service_kind key_service;
+	char *keyring_file;
 	char *cache_directory; /* NULL: none */
 	unsigned timeout_seconds; /* 1 to 3600 */
 	unsigned refresh_seconds; /* 1 to 86400 */

@@ -54,7 +54,7 @@ static int unlink_stored(struct request *request, struct node *node)
 
 	if (!key)
 		return -ENOMEM;
-	int error = attributes_load(request, node, &version);
+	int error = attributes_load(request, node, VERSION_WHOLE, &version);
 	if (!error)
 		error = check_write(request, key);
 	if (error || !node->parent)
@@ -169,7 +169,8 @@ static int load_target(struct renaming *renaming, bool scratch_name)
 	if (!store_name_is_possible(store, NAME_DATA_ID, renaming->new_name))
 		return 0;
 	request_unlock(request);
-	error = store_get(store, renaming->new_key, &request->call, &renaming->target_version);
+	error = store_get(store, renaming->new_key, VERSION_WHOLE, &request->call,
+			  &renaming->target_version);
 	request_lock(request);
 	if (error == -ENOENT || (error == -EACCES && scratch_name))
 		return 0;
@@ -182,6 +183,7 @@ static void finish_config(const struct renaming *renaming, struct version *versi
 {
 	struct node *node = renaming->source;
 
+	filesystem_guard_node(renaming->request->filesystem, node);
 	draft_show_committed(node, version, modified);
 	node->uid = renaming->request->filesystem->uid;
 	node->gid = renaming->request->filesystem->gid;
@@ -234,6 +236,7 @@ static void keep_scratch(const struct renaming *renaming, int why)
 		.theirs = theirs,
 		.uid = request->uid,
 		.gid = request->gid,
+		.memory = source->content.memory,
 		.reason = request->call.reason,
 	};
 	unsaved_keep(request->filesystem, &unsaved);
@@ -249,7 +252,7 @@ static int save_scratch(struct renaming *renaming)
 	struct node *source = renaming->source;
 	struct node *target = renaming->target;
 	cleanup_version struct version *version = NULL;
-	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
+	cleanup_buffer_wipe struct buffer content = BUFFER_INIT_IN(source->content.memory);
 
 	if (source->error)
 		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
@@ -289,7 +292,7 @@ static int hide_config(struct renaming *renaming)
 	struct request *request = renaming->request;
 	struct node *source = renaming->source;
 	cleanup_version struct version *version = NULL;
-	int error = attributes_load(request, source, &version);
+	int error = attributes_load(request, source, VERSION_WHOLE, &version);
 
 	if (!error && source->stored)
 		error = check_write(request, renaming->key);
@@ -340,8 +343,8 @@ static int move_config(struct renaming *renaming)
 	struct node *source = renaming->source;
 	cleanup_version struct version *version = NULL;
 	cleanup_version struct version *stored = NULL;
-	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
-	int error = attributes_load(request, source, &version);
+	cleanup_buffer_wipe struct buffer content = BUFFER_INIT_IN(source->content.memory);
+	int error = attributes_load(request, source, VERSION_WHOLE, &version);
 
 	if (error)
 		return error;

@@ -71,7 +71,6 @@ void request_reply_error(const struct request *request, int error)
 {
 	switch (error) {
 	case -EPROTO:
-	case -EBADMSG:
 	case -EMSGSIZE:
 		error = -EIO;
 		break;

@@ -18,6 +18,7 @@ struct node *scratch_add(struct filesystem *filesystem, struct node *parent, con
 	node->gid = gid;
 	node->modified = node->changed = clock_now();
 	node->created_ms = clock_monotonic_ms();
+	filesystem_guard_node(filesystem, node);
 	return node;
 }
 

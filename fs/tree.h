@@ -61,6 +61,7 @@ struct node {
 	struct node *previous_sibling, *next_sibling;
 	size_t child_count;
 	bool hidden; /* not listed */
+	bool has_secrets; /* a config in it that is stored encrypted was opened: scratch files may hold its text */
 	bool local; /* a group or namespace that mkdir made or an option names: not on the server yet */
 	struct listing *merged; /* the listing whose names are among the children */
 
@@ -91,8 +92,11 @@ struct node {
 	int64_t failed_ms; /* when, monotonic */
 	char *error_text; /* why it failed; NULL: it did not */
 
-	/* Scratch files and links. */
-	struct buffer content; /* of a link: its target */
+	/*
+	 * Scratch files and links (its target). Of configs it is empty, and only says in what memory their text must be:
+	 * that for secrets where they are stored encrypted.
+	 */
+	struct buffer content;
 	int64_t created_ms; /* monotonic */
 	int error; /* a failed write or close: must not become a config */
 };

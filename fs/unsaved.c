@@ -42,11 +42,6 @@ struct unsaved_list {
 
 /* --------------------------------------------------------------- on the disk */
 
-static bool may_be_on_disk(const struct key *key)
-{
-	return !name_is_cipher(key->data_id);
-}
-
 static int write_file(int directory, const char *name, const void *data, size_t size)
 {
 	cleanup_close int descriptor =
@@ -87,7 +82,7 @@ static void write_to_disk(const struct unsaved_list *list, const struct record *
 	const char *name = record->node->name;
 	int error = 0;
 
-	if (list->descriptor < 0 || !may_be_on_disk(record->key))
+	if (list->descriptor < 0 || record->node->content.memory || name_is_cipher(record->key->data_id))
 		return;
 	if (mkdirat(list->descriptor, name, RECORD_DIRECTORY_MODE))
 		error = -errno;
@@ -130,6 +125,8 @@ static int add_file(struct filesystem *filesystem, struct record *record, const 
 	struct node *node = add_node(filesystem, directory, name, NODE_SCRATCH_FILE, directory->uid,
 				     directory->gid);
 
+	if (node)
+		node->content.memory = directory->content.memory;
 	if (!node || (size && buffer_append(&node->content, data, size)))
 		return -ENOMEM;
 	filesystem->tree.scratch_size += size;
@@ -257,6 +254,8 @@ void unsaved_keep(struct filesystem *filesystem, const struct unsaved *unsaved)
 	key_format(unsaved->key, text, sizeof(text));
 	make_name(list, unsaved->key, name, sizeof(name));
 	struct record *record = new_record(filesystem, name, unsaved->key, unsaved->uid, unsaved->gid);
+	if (record)
+		record->node->content.memory = unsaved->memory;
 	if (!record || fill_record(filesystem, record, unsaved)) {
 		log_error("%s: out of memory, the text that could not be saved is lost", text);
 		if (record)

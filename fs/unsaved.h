@@ -12,8 +12,8 @@
  *
  * Bounded: beyond UNSAVED_COUNT_LIMIT saves or UNSAVED_SIZE_LIMIT bytes the oldest go, which the log tells.
  *
- * With a cache directory each is also kept there (in the same form, owned by the same user) and read back at the next start. What belongs to a
- * "cipher-" config is kept in memory only: it may be a secret in clear.
+ * With a cache directory each is also kept there, in the same form, and read back at the next start. What belongs to a
+ * "cipher-" config, or may come from one, is kept in memory only: it is a secret in clear.
  *
  * All functions want tree->lock; files are written with it held, as failures are rare and the files small.
  */
@@ -36,6 +36,7 @@ struct unsaved {
 	const void *yours;
 	size_t size;
 	const struct version *base, *theirs; /* NULL: none */
+	const struct buffer_memory *memory; /* that the texts must be in; not NULL: and not on the disk */
 	uid_t uid; /* of the writer */
 	gid_t gid;
 	const char *reason;

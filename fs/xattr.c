@@ -47,7 +47,7 @@ static int load_value(struct request *request, struct node *node, const char *na
 	if (!strcmp(name, ERROR_NAME)) {
 		value = node->error_text;
 	} else {
-		int error = attributes_load(request, node, &version);
+		int error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
 		if (error)
 			return error;
 		if (version && !strcmp(name, MD5_NAME))

@@ -248,7 +248,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 
 	entry->fetching = true;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_get(cache->lower, entry->key, call, &version);
+	int error = store_get(cache->lower, entry->key, VERSION_WHOLE, call, &version);
 	pthread_mutex_lock(&cache->lock);
 	entry->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);
@@ -259,12 +259,13 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	return entry_take(cache, entry, error, version);
 }
 
-static int cache_get(struct store *store, const struct key *key, struct call *call,
-		     struct version **ret_version)
+static int cache_get(struct store *store, const struct key *key, enum version_part part,
+		     struct call *call, struct version **ret_version)
 {
 	struct cache *cache = cache_of(store);
 	int error = 0;
 
+	(void)part;
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = entry_find(cache, key, true);
 	if (entry)

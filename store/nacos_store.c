@@ -37,17 +37,19 @@ static int version_from_config(struct nacos_config *config, struct version **ret
 
 	if (!version)
 		return -ENOMEM;
+	version->data_key = steal_pointer(config->encrypted_data_key);
 	*ret_version = version;
 	return 0;
 }
 
-static int nacos_store_get(struct store *store, const struct key *key, struct call *call,
-			   struct version **ret_version)
+static int nacos_store_get(struct store *store, const struct key *key, enum version_part part,
+			   struct call *call, struct version **ret_version)
 {
 	struct nacos_key wire = wire_key(key);
 	cleanup_nacos_config struct nacos_config config = { 0 };
 	int error = nacos_config_get(client_of(store), &wire, call, &config);
 
+	(void)part; /* the server sends all or nothing */
 	return error ? error : version_from_config(&config, ret_version);
 }
 
@@ -68,13 +70,33 @@ static int check_content(const struct putting *putting, struct call *call)
 		return call_fail(call, -EILSEQ, "%s: not UTF-8 text, the server would damage it", putting->text);
 	if (text_is_blank(put->content, put->size))
 		return call_fail(call, -EINVAL, "%s: the server does not store an empty text", putting->text);
+	if (put->data_key && *put->data_key &&
+	    !nacos_client_features(putting->client).carries_data_key)
+		return call_fail(call, -EOPNOTSUPP,
+				 "%s: this server does not take the data key of an encrypted config over HTTP",
+				 putting->text);
 	return 0;
 }
 
 static bool config_has_content(const struct nacos_config *config, const struct putting *putting)
 {
-	return config->content.size == putting->put->size &&
-	       !memcmp(config->content.data, putting->put->content, putting->put->size);
+	const struct put *put = putting->put;
+
+	if (config->content.size != put->size || memcmp(config->content.data, put->content, put->size))
+		return false;
+	/* Some servers lose the data key: then the ciphertext is worth nothing. */
+	return !put->data_key ||
+	       !strcmp(put->data_key, config->encrypted_data_key ? config->encrypted_data_key : "");
+}
+
+/* The text came, its data key did not. */
+static bool config_lost_data_key(const struct nacos_config *config, const struct putting *putting)
+{
+	const struct put *put = putting->put;
+
+	return config->content.size == put->size &&
+	       !memcmp(config->content.data, put->content, put->size) &&
+	       !config_has_content(config, putting);
 }
 
 /*
@@ -119,6 +141,8 @@ static int read_back(const struct putting *putting, int published, struct call *
 				       !putting->put->base :
 				       !error && putting->put->base &&
 					       !strcmp(now.md5, putting->put->base->md5);
+		if (!error && config_lost_data_key(&now, putting))
+			return call_fail(call, -EIO, "%s: the server lost the data key", putting->text);
 		if (!at_base && (!error || error == -ENOENT))
 			return call_fail(call, -EBUSY, "%s: somebody else changed it at the same moment",
 					 putting->text);
@@ -149,6 +173,8 @@ static int load_metadata(const struct putting *putting, struct call *call, struc
 	nacos_config_release(config);
 	*config = other;
 	other = (struct nacos_config){ 0 };
+	free(config->encrypted_data_key); /* it belongs to the other's text */
+	config->encrypted_data_key = NULL;
 	*exists = true;
 	return 0;
 }
@@ -167,6 +193,7 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 		.use = metadata->use,
 		.effect = metadata->effect,
 		.schema = metadata->schema,
+		.encrypted_data_key = put->data_key ? put->data_key : metadata->encrypted_data_key,
 		.source_user = put->writer,
 		.cas_md5 = put->base ? put->base->md5 : NACOS_MD5_OF_NOTHING,
 	};

@@ -2,7 +2,9 @@
  * What a config store is: a small table of operations that every layer of the stack implements, each changing what it
  * is there for and handing the rest to the layer below:
  *
- *	file system operations > cache > nacos
+ *	file system operations > cipher > cache > nacos
+ *
+ * Above cipher is plain text, in memory only; below it is what the server stores.
  *
  * (fs/main.c writes the stack out.) All operations may be called from any thread, block until the call's deadline, and
  * hold no lock of the caller. They return 0 or a negative errno and leave the reason in the call:
@@ -10,6 +12,8 @@
  * -ENOENT        there is no such config
  * -EACCES        this account may not
  * -EBUSY         put, remove: the config is not at the base version any more
+ * -EBADMSG       get: stored under a name that stands for ciphertext, and is none, or damaged
+ * -ENOKEY        get, put: the key service refuses, can't be reached, or there is none
  * -EILSEQ        put: not UTF-8 (a server would silently damage it)
  * -EINVAL        put: empty or nothing but white space; or a name that the server refuses
  * -EFBIG, -EDQUOT  put: more than the server takes
@@ -32,6 +36,12 @@
 /* No store takes more bytes than this in one config: a Nacos server's limit for a form. */
 #define STORE_CONTENT_LIMIT ((size_t)2 << 20)
 
+/* What of a version is asked for. */
+enum version_part {
+	VERSION_ATTRIBUTES, /* size, md5, type, time; the content may be missing */
+	VERSION_WHOLE,
+};
+
 /* What a put stores, and on what condition. */
 struct put {
 	const void *content;
@@ -39,6 +49,11 @@ struct put {
 	const struct version *base; /* the config must be at this version; NULL: it must not exist */
 	const char *new_type; /* type of a config that did not exist */
 	const struct key *metadata_of; /* take type, description, tags, ... from that config; NULL: keep one's own */
+	/*
+	 * The encrypted data key to store beside the text; "": none; NULL: the text is not encrypted by us, what is stored
+	 * there stays.
+	 */
+	const char *data_key;
 	const char *writer; /* who saves, for the server's history; NULL: nobody in particular */
 };
 
@@ -57,7 +72,8 @@ struct store;
 
 struct store_operations {
 	/* The current version; the caller drops it. */
-	int (*get)(struct store *store, const struct key *key, struct call *call, struct version **ret_version);
+	int (*get)(struct store *store, const struct key *key, enum version_part part, struct call *call,
+		   struct version **ret_version);
 
 	/*
 	 * Stores put->content and returns the version that the store then has, read back and compared. Nothing is
@@ -96,10 +112,10 @@ struct store {
 	const struct store_operations *operations;
 };
 
-static inline int store_get(struct store *store, const struct key *key, struct call *call,
-			    struct version **ret_version)
+static inline int store_get(struct store *store, const struct key *key, enum version_part part,
+			    struct call *call, struct version **ret_version)
 {
-	return store->operations->get(store, key, call, ret_version);
+	return store->operations->get(store, key, part, call, ret_version);
 }
 
 static inline int store_put(struct store *store, const struct key *key, const struct put *put,

@@ -13,10 +13,22 @@ struct version *version_new(struct buffer *content, const char *md5, const char 
 		return NULL;
 	atomic_init(&version->references, 1);
 	buffer_move(&version->content, content);
+	version->size = version->content.size;
 	snprintf(version->md5, sizeof(version->md5), "%s", md5);
 	snprintf(version->type, sizeof(version->type), "%s", type);
 	version->modified_ms = modified_ms;
 	version->serial = atomic_fetch_add(&last_serial, 1) + 1;
+	return version;
+}
+
+struct version *version_new_like(const struct version *like, struct buffer *content, size_t size)
+{
+	struct version *version = version_new(content, like->md5, like->type, like->modified_ms);
+
+	if (!version)
+		return NULL;
+	version->size = size;
+	version->serial = like->serial;
 	return version;
 }
 
@@ -31,6 +43,7 @@ void version_drop(struct version *version)
 {
 	if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
 		return;
-	buffer_release(&version->content);
+	buffer_wipe(&version->content);
+	free(version->data_key);
 	free(version);
 }

@@ -16,15 +16,26 @@
 
 struct version {
 	atomic_uint references;
-	struct buffer content;
+	struct buffer content; /* may be in memory for secrets; empty when only the rest was asked for */
+	size_t size; /* of the content, known also when it is not here */
+	char *data_key; /* encrypted, as stored beside the text; NULL: none */
 	char md5[HASH_MD5_HEX_SIZE]; /* of the text as the server stores it */
 	char type[VERSION_TYPE_SIZE]; /* Nacos's name of the syntax: "yaml", "json", ...; "" unknown */
 	int64_t modified_ms; /* since 1970; 0 unknown */
 	uint64_t serial; /* grows with each version made: who was told of two of them knows which is older */
 };
 
-/* A version with one reference that takes the bytes of content (empty afterwards). NULL without memory. */
+/*
+ * A version with one reference that takes the bytes of content (empty afterwards); without a data key. NULL without
+ * memory.
+ */
 struct version *version_new(struct buffer *content, const char *md5, const char *type, int64_t modified_ms);
+
+/*
+ * A version that stands for the same state of the same config as like, with other bytes: md5, type and time are the
+ * same, and it is not newer than like.
+ */
+struct version *version_new_like(const struct version *like, struct buffer *content, size_t size);
 
 /* Counts one more holder and returns version; NULL stays NULL. */
 struct version *version_hold(struct version *version);

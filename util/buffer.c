@@ -8,6 +8,21 @@
 
 #define SMALLEST_ALLOCATION 64
 
+static void free_data(struct buffer *buffer)
+{
+	if (buffer->memory && buffer->data)
+		buffer->memory->release(buffer->data);
+	else
+		free(buffer->data);
+}
+
+/* Of a secret, nothing stays behind the end. */
+static void wipe_tail(struct buffer *buffer, size_t size)
+{
+	if (buffer->memory && size < buffer->size)
+		explicit_bzero(buffer->data + size, buffer->size - size);
+}
+
 int buffer_reserve(struct buffer *buffer, size_t extra)
 {
 	size_t needed, allocated;
@@ -29,13 +44,13 @@ int buffer_reserve(struct buffer *buffer, size_t extra)
 		allocated = needed;
 
 	/* Not realloc(): that would leave a copy of what may be a secret in freed memory, where no wipe reaches it. */
-	data = malloc(allocated);
+	data = buffer->memory ? buffer->memory->allocate(allocated) : malloc(allocated);
 	if (!data)
 		return -ENOMEM;
 	if (buffer->data) {
 		memcpy(data, buffer->data, buffer->size);
 		explicit_bzero(buffer->data, buffer->allocated);
-		free(buffer->data);
+		free_data(buffer);
 	}
 	data[buffer->size] = '\0';
 	buffer->data = data;
@@ -123,6 +138,7 @@ int buffer_resize(struct buffer *buffer, size_t size)
 			return error;
 		memset(buffer->data + buffer->size, 0, size - buffer->size);
 	}
+	wipe_tail(buffer, size);
 	buffer->size = size;
 	if (buffer->data)
 		buffer->data[size] = '\0';
@@ -131,6 +147,7 @@ int buffer_resize(struct buffer *buffer, size_t size)
 
 void buffer_clear(struct buffer *buffer)
 {
+	wipe_tail(buffer, 0);
 	buffer->size = 0;
 	if (buffer->data)
 		buffer->data[0] = '\0';
@@ -138,8 +155,8 @@ void buffer_clear(struct buffer *buffer)
 
 void buffer_release(struct buffer *buffer)
 {
-	free(buffer->data);
-	*buffer = (struct buffer)BUFFER_INIT;
+	free_data(buffer);
+	*buffer = (struct buffer)BUFFER_INIT_IN(buffer->memory);
 }
 
 void buffer_wipe(struct buffer *buffer)
@@ -154,5 +171,5 @@ void buffer_move(struct buffer *to, struct buffer *from)
 	/* Empty may still own memory, which buffer_clear() keeps, bytes and all. */
 	buffer_wipe(to);
 	*to = *from;
-	*from = (struct buffer)BUFFER_INIT;
+	*from = (struct buffer)BUFFER_INIT_IN(from->memory);
 }

@@ -2,6 +2,9 @@
  * Bytes that grow. A buffer owns its memory; BUFFER_INIT (or all zeros) is an empty one. data is always followed by a
  * NUL that size does not count, so that text can be used as a C string; it is NULL only while nothing was ever stored.
  *
+ * A buffer that is to hold a secret gets its memory from elsewhere (struct buffer_memory), and then nothing that was ever
+ * in it is left anywhere: what is cut, cleared, released or moved by growing is overwritten at once.
+ *
  * Functions that may have to allocate return 0 or -ENOMEM and leave the buffer as it was when they fail.
  * Not thread-safe: a buffer has one owner.
  */
@@ -11,13 +14,21 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+/* Where the bytes of a buffer come from. release() wipes them. */
+struct buffer_memory {
+	void *(*allocate)(size_t size); /* NULL when there is none */
+	void (*release)(void *data);
+};
+
 struct buffer {
 	char *data;
 	size_t size; /* bytes in use */
 	size_t allocated;
+	const struct buffer_memory *memory; /* NULL: malloc(); set it while the buffer is empty */
 };
 
-#define BUFFER_INIT { NULL, 0, 0 }
+#define BUFFER_INIT { NULL, 0, 0, NULL }
+#define BUFFER_INIT_IN(memory) { NULL, 0, 0, (memory) }
 
 /* Makes room for extra more bytes behind those in use, plus the NUL. */
 int buffer_reserve(struct buffer *buffer, size_t extra);
@@ -36,13 +47,13 @@ int buffer_resize(struct buffer *buffer, size_t size);
 /* Forgets the bytes, keeps the memory. */
 void buffer_clear(struct buffer *buffer);
 
-/* Frees the memory; the buffer is empty afterwards and can be used again. */
+/* Frees the memory; the buffer is empty afterwards and can be used again, with memory of the same kind. */
 void buffer_release(struct buffer *buffer);
 
 /* As buffer_release(), after overwriting all that was allocated: for what held a secret. */
 void buffer_wipe(struct buffer *buffer);
 
-/* Moves the bytes of from to an empty buffer to; from is empty afterwards. */
+/* Moves the bytes of from to the buffer to, with the kind of memory that they are in; from is empty afterwards. */
 void buffer_move(struct buffer *to, struct buffer *from);
 
 #define cleanup_buffer __attribute__((cleanup(buffer_release)))

@@ -49,11 +49,13 @@ static struct version *make_version(const char *text)
 	return version_new(&content, md5, "yaml", 1000);
 }
 
-static int fake_get(struct store *store, const struct key *key, struct call *call, struct version **ret_version)
+static int fake_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
+		    struct version **ret_version)
 {
 	struct fake *fake = fake_of(store);
 
 	(void)key;
+	(void)part;
 	atomic_fetch_add(&fake->gets, 1);
 	if (fake->delay_ms && call_sleep(call, fake->delay_ms))
 		return call_check(call);
@@ -154,7 +156,7 @@ static const char *get(struct bed *bed)
 	struct call call;
 
 	call_start(&call, 5000);
-	int error = store_get(bed->cache, &KEY, &call, &version);
+	int error = store_get(bed->cache, &KEY, VERSION_WHOLE, &call, &version);
 	if (error)
 		return error == -ENOENT ? "ENOENT" : error == -EACCES ? "EACCES" : "error";
 	snprintf(text, sizeof(text), "%.*s", (int)version->content.size, version->content.data);
@@ -361,7 +363,7 @@ static void test_an_interrupted_reader_does_not_spoil_it_for_others(void **state
 	bed->fake.delay_ms = 50;
 	call_start(&call, 5000);
 	call.interrupted = always;
-	assert_int_equal(store_get(bed->cache, &KEY, &call, &version), -EINTR);
+	assert_int_equal(store_get(bed->cache, &KEY, VERSION_WHOLE, &call, &version), -EINTR);
 	assert_string_equal(get(bed), "one");
 }
 

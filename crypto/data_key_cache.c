@@ -1,0 +1,205 @@
+#include "crypto/data_key_cache.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/secret.h"
+#include "util/clock.h"
+
+#define TEXT_SIZE_MAX 64 /* base64 of 32 bytes is 44 */
+
+/* In secret memory. */
+struct entry {
+	struct entry *next; /* in the bucket */
+	struct entry *newer, *older; /* by use */
+	unsigned char digest[SHA256_DIGEST_LENGTH]; /* of the blob */
+	int64_t end_ms;
+	size_t text_size;
+	char text[];
+};
+
+struct data_key_cache {
+	size_t limit;
+	int64_t life_ms;
+	size_t bucket_count;
+	pthread_mutex_t lock; /* of what follows */
+	struct entry **buckets;
+	struct entry *newest, *oldest;
+	size_t count;
+	unsigned long hits, misses;
+};
+
+int data_key_cache_new(size_t count, int64_t life_ms, struct data_key_cache **ret_cache)
+{
+	struct data_key_cache *cache = calloc(1, sizeof(*cache));
+
+	if (!cache)
+		return -ENOMEM;
+	cache->limit = count;
+	cache->life_ms = life_ms;
+	cache->bucket_count = count + 1;
+	cache->buckets = calloc(cache->bucket_count, sizeof(*cache->buckets));
+	if (!cache->buckets) {
+		free(cache);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&cache->lock, NULL);
+	*ret_cache = cache;
+	return 0;
+}
+
+/* The bytes are random already. */
+static struct entry **bucket_of(struct data_key_cache *cache, const unsigned char *digest)
+{
+	size_t hash;
+
+	memcpy(&hash, digest, sizeof(hash));
+	return &cache->buckets[hash % cache->bucket_count];
+}
+
+static void unlink_use(struct data_key_cache *cache, struct entry *entry)
+{
+	*(entry->newer ? &entry->newer->older : &cache->newest) = entry->older;
+	*(entry->older ? &entry->older->newer : &cache->oldest) = entry->newer;
+}
+
+static void link_newest(struct data_key_cache *cache, struct entry *entry)
+{
+	entry->newer = NULL;
+	entry->older = cache->newest;
+	*(entry->older ? &entry->older->newer : &cache->oldest) = entry;
+	cache->newest = entry;
+}
+
+static void drop(struct data_key_cache *cache, struct entry *entry)
+{
+	struct entry **link = bucket_of(cache, entry->digest);
+
+	while (*link != entry)
+		link = &(*link)->next;
+	*link = entry->next;
+	unlink_use(cache, entry);
+	cache->count--;
+	secret_free(entry);
+}
+
+static struct entry *find(struct data_key_cache *cache, const unsigned char *digest)
+{
+	struct entry *entry = *bucket_of(cache, digest);
+
+	while (entry && memcmp(entry->digest, digest, sizeof(entry->digest)) != 0)
+		entry = entry->next;
+	return entry;
+}
+
+static bool take_digest(const char *blob, size_t size, unsigned char *ret_digest)
+{
+	return SHA256((const unsigned char *)blob, size, ret_digest) != NULL;
+}
+
+int data_key_cache_get(struct data_key_cache *cache, const char *blob, size_t blob_size,
+		       struct secret_buffer *ret_key_text)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	struct entry *entry;
+	int error = -ENOENT;
+
+	if (!take_digest(blob, blob_size, digest))
+		return -ENOENT;
+	pthread_mutex_lock(&cache->lock);
+	entry = find(cache, digest);
+	if (entry && entry->end_ms <= clock_monotonic_ms()) {
+		drop(cache, entry);
+		entry = NULL;
+	}
+	if (entry) {
+		unlink_use(cache, entry);
+		link_newest(cache, entry);
+		error = secret_buffer_append(ret_key_text, entry->text, entry->text_size);
+		cache->hits++;
+	} else {
+		cache->misses++;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	return error;
+}
+
+void data_key_cache_put(struct data_key_cache *cache, const char *blob, size_t blob_size,
+			const struct secret_buffer *key_text)
+{
+	struct entry *entry, *known, **bucket;
+
+	if (cache->limit == 0 || key_text->size > TEXT_SIZE_MAX)
+		return;
+	entry = secret_alloc(sizeof(*entry) + key_text->size);
+	if (!entry)
+		return;
+	if (!take_digest(blob, blob_size, entry->digest)) {
+		secret_free(entry);
+		return;
+	}
+	if (key_text->size > 0)
+		memcpy(entry->text, key_text->data, key_text->size);
+	entry->text_size = key_text->size;
+	entry->end_ms = clock_monotonic_ms() + cache->life_ms;
+
+	pthread_mutex_lock(&cache->lock);
+	known = find(cache, entry->digest);
+	if (known)
+		drop(cache, known);
+	else if (cache->count >= cache->limit)
+		drop(cache, cache->oldest);
+	bucket = bucket_of(cache, entry->digest);
+	entry->next = *bucket;
+	*bucket = entry;
+	link_newest(cache, entry);
+	cache->count++;
+	pthread_mutex_unlock(&cache->lock);
+}
+
+/* Drops the entries that end at that moment or before. */
+static void drop_until(struct data_key_cache *cache, int64_t moment_ms)
+{
+	struct entry *entry, *newer;
+
+	pthread_mutex_lock(&cache->lock);
+	for (entry = cache->oldest; entry; entry = newer) {
+		newer = entry->newer;
+		if (entry->end_ms <= moment_ms)
+			drop(cache, entry);
+	}
+	pthread_mutex_unlock(&cache->lock);
+}
+
+void data_key_cache_clear(struct data_key_cache *cache)
+{
+	drop_until(cache, INT64_MAX);
+}
+
+void data_key_cache_expire(struct data_key_cache *cache)
+{
+	drop_until(cache, clock_monotonic_ms());
+}
+
+void data_key_cache_statistics(struct data_key_cache *cache, struct data_key_cache_statistics *ret_statistics)
+{
+	pthread_mutex_lock(&cache->lock);
+	ret_statistics->count = cache->count;
+	ret_statistics->hits = cache->hits;
+	ret_statistics->misses = cache->misses;
+	pthread_mutex_unlock(&cache->lock);
+}
+
+void data_key_cache_free(struct data_key_cache *cache)
+{
+	if (!cache)
+		return;
+	data_key_cache_clear(cache);
+	pthread_mutex_destroy(&cache->lock);
+	free(cache->buckets);
+	free(cache);
+}

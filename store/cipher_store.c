@@ -1,0 +1,244 @@
+#include "store/cipher_store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/secret_memory.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+#define SIZE_SLOTS 16384 /* configs whose size is remembered, at most */
+
+/* The size of the text whose ciphertext has that MD5. */
+struct known_size {
+	char md5[HASH_MD5_HEX_SIZE]; /* "": empty slot */
+	size_t size;
+};
+
+struct cipher_store {
+	struct store store;
+	struct store *lower;
+	struct cipher *cipher;
+	pthread_mutex_t lock; /* sizes */
+	struct known_size sizes[SIZE_SLOTS];
+};
+
+static struct cipher_store *cipher_store_of(struct store *store)
+{
+	return (struct cipher_store *)store;
+}
+
+static struct store *lower_of(struct store *store)
+{
+	return cipher_store_of(store)->lower;
+}
+
+/* One slot a hash: a collision costs another decryption, no more. */
+static struct known_size *slot_of(struct cipher_store *store, const char *md5)
+{
+	size_t hash = 0;
+
+	for (const char *digit = md5; *digit; digit++)
+		hash = hash * 31 + (unsigned char)*digit;
+	return &store->sizes[hash % SIZE_SLOTS];
+}
+
+static bool find_size(struct cipher_store *store, const char *md5, size_t *ret_size)
+{
+	pthread_mutex_lock(&store->lock);
+	const struct known_size *slot = slot_of(store, md5);
+	bool found = !strcmp(slot->md5, md5);
+	if (found)
+		*ret_size = slot->size;
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+static void remember_size(struct cipher_store *store, const char *md5, size_t size)
+{
+	pthread_mutex_lock(&store->lock);
+	struct known_size *slot = slot_of(store, md5);
+	strcpy(slot->md5, md5);
+	slot->size = size;
+	pthread_mutex_unlock(&store->lock);
+}
+
+static int without_content(const struct version *stored, size_t size, struct version **ret_version)
+{
+	struct buffer nothing = BUFFER_INIT;
+
+	*ret_version = version_new_like(stored, &nothing, size);
+	return *ret_version ? 0 : -ENOMEM;
+}
+
+static int decrypt(struct cipher_store *store, const struct key *key, const struct version *stored,
+		   struct call *call, struct buffer *ret_text)
+{
+	cleanup_secret_buffer struct secret_buffer text = SECRET_BUFFER_INIT;
+	char name[KEY_TEXT_SIZE], reason[CALL_REASON_SIZE];
+	int error = cipher_open(store->cipher, key->data_id, stored->content.data, stored->content.size,
+				stored->data_key, call, &text);
+
+	if (error) {
+		memcpy(reason, call->reason, sizeof(reason));
+		return call_fail(call, error, "%s: %s", key_format(key, name, sizeof(name)), reason);
+	}
+	remember_size(store, stored->md5, text.size);
+	secret_memory_take(ret_text, &text);
+	return 0;
+}
+
+static int cipher_store_get(struct store *generic, const struct key *key, enum version_part part,
+			    struct call *call, struct version **ret_version)
+{
+	struct cipher_store *store = cipher_store_of(generic);
+	cleanup_version struct version *stored = NULL;
+	cleanup_buffer_wipe struct buffer text = BUFFER_INIT;
+	size_t size = 0;
+
+	if (!cipher_is_name(key->data_id))
+		return store_get(store->lower, key, part, call, ret_version);
+	int error = store_get(store->lower, key, VERSION_WHOLE, call, &stored);
+	if (error)
+		return error;
+	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))
+		return without_content(stored, size, ret_version);
+	error = decrypt(store, key, stored, call, &text);
+	if (part == VERSION_ATTRIBUTES && (!error || error == -EBADMSG || error == -ENOKEY))
+		return without_content(stored, text.size, ret_version);
+	if (error) {
+		log_error("%s", call->reason);
+		return error;
+	}
+	size = text.size;
+	*ret_version = version_new_like(stored, &text, size);
+	return *ret_version ? 0 : -ENOMEM;
+}
+
+/* The version that the caller gets back has the text that was put. */
+static int with_text(struct cipher_store *store, const struct version *stored, const struct put *put,
+		     struct version **ret_version)
+{
+	cleanup_buffer_wipe struct buffer text = BUFFER_INIT_IN(&secret_memory);
+	int error = buffer_append(&text, put->content, put->size);
+
+	if (error)
+		return error;
+	remember_size(store, stored->md5, put->size);
+	*ret_version = version_new_like(stored, &text, put->size);
+	return *ret_version ? 0 : -ENOMEM;
+}
+
+static int cipher_store_put(struct store *generic, const struct key *key, const struct put *put,
+			    struct call *call, struct version **ret_version)
+{
+	struct cipher_store *store = cipher_store_of(generic);
+	cleanup_version struct version *stored = NULL;
+	cleanup_buffer struct buffer content = BUFFER_INIT;
+	cleanup_buffer struct buffer data_key = BUFFER_INIT;
+	char name[KEY_TEXT_SIZE], reason[CALL_REASON_SIZE];
+
+	key_format(key, name, sizeof(name));
+	if (!cipher_is_name(key->data_id)) {
+		if (put->metadata_of && cipher_is_name(put->metadata_of->data_id))
+			log_warning("%s: leaves encryption, it was %s", name, put->metadata_of->data_id);
+		return store_put(store->lower, key, put, call, ret_version);
+	}
+	int error = cipher_seal(store->cipher, key->data_id, put->content, put->size, call, &content,
+				&data_key);
+	if (error) {
+		memcpy(reason, call->reason, sizeof(reason));
+		return call_fail(call, error, "%s: %s", name, reason);
+	}
+	if (cipher_format(store->cipher, key->data_id, data_key.data) == FORMAT_PLUGIN_AES)
+		log_warning("%s: its data key is stored unprotected beside it (format of the open-source plugin)",
+			    name);
+	struct put sealed = *put;
+	sealed.content = content.data;
+	sealed.size = content.size;
+	sealed.data_key = data_key.size ? data_key.data : "";
+	error = store_put(store->lower, key, &sealed, call, &stored);
+	return error ? error : with_text(store, stored, put, ret_version);
+}
+
+/* ------------------------------------------------------------ handed through */
+
+static int cipher_store_remove(struct store *store, const struct key *key, const struct version *base,
+			       struct call *call)
+{
+	return store_remove(lower_of(store), key, base, call);
+}
+
+static int cipher_store_check_write(struct store *store, const struct key *key, struct call *call)
+{
+	return store_check_write(lower_of(store), key, call);
+}
+
+static int cipher_store_list(struct store *store, const char *namespace_id, const char *group,
+			     struct call *call, struct listing **ret_listing)
+{
+	return store_list(lower_of(store), namespace_id, group, call, ret_listing);
+}
+
+static int cipher_store_check_any(struct store *store, const char *namespace_id, const char *group,
+				  struct call *call)
+{
+	return store_check_any(lower_of(store), namespace_id, group, call);
+}
+
+static int cipher_store_list_namespaces(struct store *store, struct call *call,
+					struct namespace_names *ret_names)
+{
+	return store_list_namespaces(lower_of(store), call, ret_names);
+}
+
+static int cipher_store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return store_create_namespace(lower_of(store), namespace_id, call);
+}
+
+static int cipher_store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+{
+	return store_remove_namespace(lower_of(store), namespace_id, call);
+}
+
+static bool cipher_store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
+{
+	return store_name_is_possible(lower_of(store), kind, name);
+}
+
+static void cipher_store_free(struct store *store)
+{
+	pthread_mutex_destroy(&cipher_store_of(store)->lock);
+	free(store);
+}
+
+static const struct store_operations cipher_store_operations = {
+	.get = cipher_store_get,
+	.put = cipher_store_put,
+	.remove = cipher_store_remove,
+	.check_write = cipher_store_check_write,
+	.list = cipher_store_list,
+	.check_any = cipher_store_check_any,
+	.list_namespaces = cipher_store_list_namespaces,
+	.create_namespace = cipher_store_create_namespace,
+	.remove_namespace = cipher_store_remove_namespace,
+	.name_is_possible = cipher_store_name_is_possible,
+	.free = cipher_store_free,
+};
+
+int cipher_store_new(struct store *lower, struct cipher *cipher, struct store **ret_store)
+{
+	struct cipher_store *store = calloc(1, sizeof(*store));
+
+	if (!store)
+		return -ENOMEM;
+	store->store.operations = &cipher_store_operations;
+	store->lower = lower;
+	store->cipher = cipher;
+	pthread_mutex_init(&store->lock, NULL);
+	*ret_store = &store->store;
+	return 0;
+}
