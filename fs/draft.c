@@ -314,9 +314,7 @@ static void commit_fail(struct filesystem *filesystem, struct node *node, const 
 		.reason = reason,
 	};
 
-	node_set_error(node, reason);
-	node->failed_process = commit->writer.process;
-	node->failed_ms = clock_monotonic_ms();
+	node_set_failure(node, reason, commit->writer.process);
 	unsaved_keep(filesystem, &unsaved);
 }
 

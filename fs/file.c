@@ -429,11 +429,27 @@ static int count_other_writers(const struct handle *handle, pid_t process)
 }
 
 /* Has the process descriptors of this very open file left? Those of other opens of the same file do not count. */
-static bool has_duplicates(const struct handle *handle, pid_t process)
+static bool has_duplicates(const struct request *request, const struct handle *handle, pid_t process)
 {
-	const struct node *node = handle->node;
+	const struct process_file file = {
+		.inode = handle->node->id,
+		.name = handle->node->name,
+		.device = request->filesystem->device,
+	};
 
-	return process_count_writers(process, node->id, node->name) > count_other_writers(handle, process);
+	return process_count_writers(process, &file) > count_other_writers(handle, process);
+}
+
+/* Has a child got it from the opener, or from the child in between? */
+static bool was_inherited(const struct request *request, const struct handle *handle)
+{
+	pid_t descendants[PROCESS_DESCENDANTS_MAX];
+	size_t count = process_list_descendants(handle->writer.process, descendants);
+
+	for (size_t i = 0; i < count; i++)
+		if (has_duplicates(request, handle, descendants[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -444,13 +460,13 @@ static bool has_duplicates(const struct handle *handle, pid_t process)
 static bool is_last_close(const struct request *request, const struct handle *handle, pid_t closer)
 {
 	pid_t opener = handle->writer.process;
-	struct node *node = handle->node;
 
-	if (has_duplicates(handle, closer) || (closer != opener && has_duplicates(handle, opener)))
+	if (has_duplicates(request, handle, closer) ||
+	    (closer != opener && has_duplicates(request, handle, opener)))
 		return false;
-	if (!process_has_writers_below(opener, node->id, node->name))
+	if (!was_inherited(request, handle))
 		return true;
-	grace_save_open(request->filesystem, node);
+	grace_save_open(request->filesystem, handle->node);
 	return false;
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/process.h"
 #include "fs/tree.h"
 #include "store/store.h"
 
@@ -26,6 +27,7 @@ struct filesystem {
 
 	/* Of the mount; constant. */
 	const struct buffer_memory *secret_memory; /* for text that must not be in ordinary memory */
+	char device[PROCESS_DEVICE_SIZE]; /* of the mount; "" until it is mounted */
 	const char *server_text; /* SOURCE as it was given */
 	bool read_only;
 	bool no_attributes;

@@ -233,6 +233,7 @@ static int mount_session(struct program *program, struct call *call)
 	if (fuse_session_mount(program->session, mountpoint))
 		return call_fail(call, -EIO, "can't mount on %s (is /dev/fuse there, and may you use it?)",
 				 mountpoint);
+	process_find_device(mountpoint, program->filesystem.device);
 	return 0;
 }
 

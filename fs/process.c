@@ -15,7 +15,6 @@
 
 #define PF_EXITING 0x4 /* include/linux/sched.h; field 9 of /proc/PID/stat */
 #define MAX_ANCESTORS 32
-#define MAX_DESCENDANTS 64
 
 /* Reads a small file of /proc into text, NUL-terminated. */
 static bool read_proc(pid_t thread, const char *file, char *text, size_t size)
@@ -86,21 +85,47 @@ static bool link_is_named(int directory, const char *descriptor, const char *nam
 	return slash && !strcmp(slash + 1, name);
 }
 
-static bool is_writer_of(pid_t process, const char *descriptor, uint64_t inode)
+/* Is the mount of that number, in the process's mount namespace, one of this device? */
+static bool mount_is_on(pid_t process, uint64_t mount_id, const char *device)
 {
-	char file[64], text[1024];
+	char path[64], line[PATH_MAX + 256];
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)process);
+	FILE *mounts = fopen(path, "re");
+	if (!mounts)
+		return true; /* not known: what else was seen must do */
+	while (!found && fgets(line, sizeof(line), mounts)) {
+		unsigned long long id;
+		char line_device[PROCESS_DEVICE_SIZE];
+		if (sscanf(line, "%llu %*d %23s", &id, line_device) != 2 || id != mount_id)
+			continue;
+		fclose(mounts);
+		return !strcmp(line_device, device);
+	}
+	fclose(mounts);
+	return true;
+}
+
+static bool is_writer_of(pid_t process, const char *descriptor, const struct process_file *file)
+{
+	char path[64], text[1024];
 	uint64_t flags = 0, number;
 
-	snprintf(file, sizeof(file), "fdinfo/%.20s", descriptor);
-	if (!read_proc(process, file, text, sizeof(text)) || !find_number(text, "flags", 8, &flags))
+	snprintf(path, sizeof(path), "fdinfo/%.20s", descriptor);
+	if (!read_proc(process, path, text, sizeof(text)) || !find_number(text, "flags", 8, &flags))
 		return false;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return false;
 	/* Kernels before 5.14 do not tell the inode: the name must do. */
-	return !find_number(text, "ino", 10, &number) || number == inode;
+	if (find_number(text, "ino", 10, &number) && number != file->inode)
+		return false;
+	/* Another mount of ours may have a file of the same number and name. */
+	return !*file->device || !find_number(text, "mnt_id", 10, &number) ||
+	       mount_is_on(process, number, file->device);
 }
 
-int process_count_writers(pid_t process, uint64_t inode, const char *name)
+int process_count_writers(pid_t process, const struct process_file *file)
 {
 	char path[64];
 	int count = 0;
@@ -110,8 +135,8 @@ int process_count_writers(pid_t process, uint64_t inode, const char *name)
 	if (!directory)
 		return -errno;
 	for (struct dirent *entry; (entry = readdir(directory));)
-		if (entry->d_name[0] != '.' && link_is_named(dirfd(directory), entry->d_name, name) &&
-		    is_writer_of(process, entry->d_name, inode))
+		if (entry->d_name[0] != '.' && link_is_named(dirfd(directory), entry->d_name, file->name) &&
+		    is_writer_of(process, entry->d_name, file))
 			count++;
 	closedir(directory);
 	return count;
@@ -143,17 +168,27 @@ static size_t append_children(pid_t process, pid_t *list, size_t count, size_t l
 	return count;
 }
 
-bool process_has_writers_below(pid_t process, uint64_t inode, const char *name)
+size_t process_list_descendants(pid_t process, pid_t list[PROCESS_DESCENDANTS_MAX])
 {
-	pid_t list[MAX_DESCENDANTS];
-	size_t count = append_children(process, list, 0, MAX_DESCENDANTS);
+	size_t count = append_children(process, list, 0, PROCESS_DESCENDANTS_MAX);
 
-	for (size_t i = 0; i < count; i++) {
-		if (process_count_writers(list[i], inode, name) > 0)
-			return true;
-		count = append_children(list[i], list, count, MAX_DESCENDANTS);
-	}
-	return false;
+	for (size_t i = 0; i < count; i++)
+		count = append_children(list[i], list, count, PROCESS_DESCENDANTS_MAX);
+	return count;
+}
+
+void process_find_device(const char *path, char ret_device[PROCESS_DEVICE_SIZE])
+{
+	char line[PATH_MAX + 256], mounted[PATH_MAX], device[PROCESS_DEVICE_SIZE];
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+
+	*ret_device = '\0';
+	/* The last one is the one on top. Paths with blanks are escaped there, and then just not found. */
+	while (mounts && fgets(line, sizeof(line), mounts))
+		if (sscanf(line, "%*d %*d %23s %*s %4095s", device, mounted) == 2 && !strcmp(mounted, path))
+			memcpy(ret_device, device, sizeof(device));
+	if (mounts)
+		fclose(mounts);
 }
 
 /* Field number of /proc/PID/stat, counted from 1; fields behind the program's name, which may hold blanks and ')'. */

@@ -15,18 +15,30 @@ pid_t process_of_thread(pid_t thread);
 /* Is it process, or a child of it, a child's child, ...? */
 bool process_descends_from(pid_t process, pid_t ancestor);
 
-/*
- * How many descriptors of that process, open for writing, are of the file with this inode number and name? (Of the path
- * only the last part counts: bind mounts and other mount namespaces change the rest.) Negative errno when /proc may not
- * be read, or the process is gone.
- */
-int process_count_writers(pid_t process, uint64_t inode, const char *name);
+/* A file as /proc shows descriptors of it. */
+struct process_file {
+	uint64_t inode;
+	const char *name; /* the last part of its path: bind mounts and mount namespaces change the rest */
+	const char *device; /* "MAJOR:MINOR" of the filesystem, as in mountinfo; "": not known */
+};
 
 /*
- * Has a child of the process, or a child's child, such a descriptor? Looks at 64 processes at most. False where the kernel
- * does not tell of children (CONFIG_PROC_CHILDREN).
+ * How many descriptors of that process, open for writing, are of this file? Negative errno when /proc may not be read, or
+ * the process is gone.
  */
-bool process_has_writers_below(pid_t process, uint64_t inode, const char *name);
+int process_count_writers(pid_t process, const struct process_file *file);
+
+#define PROCESS_DESCENDANTS_MAX 64
+
+/*
+ * Lists children of the process, their children, and so on, up to PROCESS_DESCENDANTS_MAX; returns how many. None where the
+ * kernel does not tell of children (CONFIG_PROC_CHILDREN).
+ */
+size_t process_list_descendants(pid_t process, pid_t list[PROCESS_DESCENDANTS_MAX]);
+
+/* The device of what is mounted at path, as in mountinfo, for struct process_file. "" when it is not found. */
+#define PROCESS_DEVICE_SIZE 24
+void process_find_device(const char *path, char ret_device[PROCESS_DEVICE_SIZE]);
 
 /* Is the process being ended by a signal just now? What it was writing is then half a file. */
 bool process_is_killed(pid_t thread);

@@ -220,7 +220,8 @@ static void keep_scratch(const struct renaming *renaming, int why)
 	cleanup_version struct version *theirs = NULL;
 
 	if (renaming->target)
-		node_set_error(renaming->target, request->call.reason);
+		node_set_failure(renaming->target, request->call.reason,
+				 process_of_thread(request->thread));
 	if (why == -EINVAL || source->error)
 		return; /* empty, or not whole: nothing to keep */
 	if (why == -EBUSY) {

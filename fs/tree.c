@@ -338,3 +338,10 @@ void node_set_error(struct node *node, const char *reason)
 	free(node->error_text);
 	node->error_text = reason ? strdup(reason) : NULL;
 }
+
+void node_set_failure(struct node *node, const char *reason, pid_t process)
+{
+	node_set_error(node, reason);
+	node->failed_process = process;
+	node->failed_ms = clock_monotonic_ms();
+}

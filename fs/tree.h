@@ -168,7 +168,10 @@ const char *tree_group(const struct tree *tree, const struct node *node);
 /* The key of the config called name in directory (LEVEL_CONFIGS). Valid while the lock is held. */
 struct key tree_key(const struct tree *tree, const struct node *directory, const char *name);
 
-/* Remembers why a save failed; format NULL: it did not. */
+/* Remembers why a read failed; NULL: it did not. */
 void node_set_error(struct node *node, const char *reason);
+
+/* Remembers why a save by that process failed. */
+void node_set_failure(struct node *node, const char *reason, pid_t process);
 
 #endif

@@ -1,8 +1,8 @@
-"""What people save files with, on a mount: each save is one row in the server's history, with exactly the right bytes, the
-config's metadata kept, and no other name ever published.
+"""What people save files with, on a mount: each save is one row in the server's history, with exactly the right bytes,
+the config's metadata kept, and no other name ever published.
 
-Add a tool by adding a row to COMMANDS (shell commands, in the config's directory, where $work/app.yaml is the new text), or to
-EDITORS (keys, in a real terminal).
+Add a tool by adding a row to COMMANDS (shell commands, in the directory of the config; $work/app.yaml is the new text),
+or to EDITORS (keys, in a real terminal).
 """
 
 from __future__ import annotations
@@ -213,13 +213,14 @@ class Editor:
 
 
 # No editor may say any of this.
-WARNING = re.compile(r"\bE\d+:|\bW\d+:|WARNING|[Ee]rror|changed since|modified (by|outside)|read-?only|Swap file|denied")
+WARNING = re.compile(r"\b[EW]\d+:|WARNING|[Ee]rror|changed since|modified (by|outside)|read-?only|Swap file|denied")
 VI_EDIT = (f":%{SUBSTITUTE}<Enter>", "?port: 9090")
 VI_EDIT_AGAIN = (":%s/demo/shop/<Enter>", "?name: shop")
 SAVED_AGAIN = SAVED.replace(b"demo", b"shop")
 
 
-def vi(program: str, *steps: str, options: str = "", arguments: tuple[str, ...] = (), result: Result = SAVED_ONCE) -> Editor:
+def vi(program: str, *steps: str, options: str = "", arguments: tuple[str, ...] = (),
+       result: Result = SAVED_ONCE) -> Editor:
     """Opens the config, makes the first edit, and goes on with steps."""
     settings = (f":set {options}<Enter>",) if options else ()
     return Editor((program, *arguments, CONFIG), ("?port: 8080", *settings, *VI_EDIT, *steps), result)
@@ -269,7 +270,8 @@ EDITORS = {
     "vim undofile": vi("vim", *WRITE, options="undofile"),
     "nano": Editor(("nano", CONFIG), (*NANO_EDIT, "<C-o>", "?to Write", "<Enter>", "?Wrote 3 lines", "<C-x>")),
     "nano -B": Editor(("nano", "-B", CONFIG), (*NANO_EDIT, "<C-o>", "?to Write", "<Enter>", "?Wrote 3 lines", "<C-x>")),
-    "nano, exit and yes": Editor(("nano", CONFIG), (*NANO_EDIT, "<C-x>", "?Save modified", "y", "?to Write", "<Enter>")),
+    "nano, exit and yes": Editor(("nano", CONFIG),
+                                 (*NANO_EDIT, "<C-x>", "?Save modified", "y", "?to Write", "<Enter>")),
     "busybox vi": Editor(("busybox", "vi", CONFIG), ("?port: 8080", *VI_EDIT, ":wq<Enter>")),
 }
 

@@ -1,7 +1,7 @@
 """Writing through a mount: what each system call does here and on the server, what is refused and with which errno.
 
-Most tests share one mount per server (`bench`), each in a group of its own that begins with the config app.yaml. Those that
-end a mount, or need it to be special, make their own.
+Most tests share one mount per server (`bench`), each in a group of its own that begins with the config app.yaml.
+Those that end a mount, or need it to be special, make their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -248,8 +248,8 @@ def write_by_child_that_outlives_us(path: Path) -> None:
 
 
 def exit_without_close(path: Path) -> None:
-    subprocess.run(["python3", "-c", f"import os; os.write(os.open({str(path)!r}, os.O_WRONLY | os.O_TRUNC), {SAVED!r}); "
-                    "os._exit(3)"])
+    subprocess.run(["python3", "-c", "import os; "
+                    f"os.write(os.open({str(path)!r}, os.O_WRONLY | os.O_TRUNC), {SAVED!r}); os._exit(3)"])
 
 
 def rename_over(path: Path) -> None:
@@ -684,8 +684,8 @@ def test_no_directories_in_a_group(place: Place) -> None:
 
 # ------------------------------------------------------------ scratch files
 
-SCRATCH_NAMES = [".x.swp", ".app.yaml.swp", "app.yaml~", "4913", "#app.yaml#", "sedABCDEF", "app.yaml.tmp", "tmpab12_x9z",
-                 "app.yaml.bak", "app.yaml.orig", ".#lock", "XXabc123"]
+SCRATCH_NAMES = [".x.swp", ".app.yaml.swp", "app.yaml~", "4913", "#app.yaml#", "sedABCDEF", "app.yaml.tmp",
+                 "tmpab12_x9z", "app.yaml.bak", "app.yaml.orig", ".#lock", "XXabc123"]
 
 
 def test_scratch_files_live_in_memory(space: Space, mount: Mounts) -> None:
@@ -952,7 +952,8 @@ def check_conflict(place: Place, theirs: bytes | None, ops: str) -> None:
     assert place.file.read_bytes() == SAVED
     with fails_with(errno.ENODATA):
         os.getxattr(place.file, "user.nacos.error")
-    place.check({CONFIG: Left(SAVED, ops + ("U" if theirs is not None else "I"), {"type": "yaml"})}, other_writes=-len(ops))
+    place.check({CONFIG: Left(SAVED, ops + ("U" if theirs is not None else "I"), {"type": "yaml"})},
+                other_writes=-len(ops))
 
 
 @pytest.mark.parametrize("flags", [os.O_WRONLY | os.O_TRUNC, os.O_RDWR], ids=["truncated", "in place"])
@@ -1085,28 +1086,54 @@ class Writer:
         """"closed", or the name of the error."""
         return self._process.communicate()[0].strip()
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def writer() -> Iterator[Callable[..., Writer]]:
+    """writer(file, content, flags) -> Writer; none outlives the test."""
+    writers: list[Writer] = []
+
+    def start(*arguments: Any) -> Writer:
+        writers.append(Writer(*arguments))
+        return writers[-1]
+
+    yield start
+    for each in writers:
+        each.kill()
+
+
+def test_save_while_a_child_has_the_file_open_too(place: Place, writer: Callable[..., Writer]) -> None:
+    """The child's descriptor is its own: our close is the last of ours."""
+    child = writer(place.file, START, os.O_WRONLY)
+    write_all(place.file, SAVED)
+    admin, key = place.bench.server.admin, (place.bench.namespace, place.group, CONFIG)
+    assert admin.detail(*key).content == SAVED
+    assert child.close() == "closed"
+    place.check(SAVED_ONCE)
+
 
 def two_mounts(space: Space, mount: Mounts) -> list[Path]:
     return [mount(space.server, space.namespace, space.group).path / CONFIG for _ in range(2)]
 
 
-def test_two_mounts_that_save_the_same_config(space: Space, mount: Mounts) -> None:
+def test_two_mounts_that_save_the_same_config(space: Space, mount: Mounts, writer: Callable[..., Writer]) -> None:
     space.publish(CONFIG, START, **METADATA)
     here, there = two_mounts(space, mount)
-    writers = [Writer(file, b"mine: 1\n", os.O_WRONLY | os.O_TRUNC) for file in (here, there)]
-    write_all(there, THEIRS)
-    assert writers[0].close() == "EBUSY"
-    assert writers[1].close() == "closed"  # who shares a mount shares the file
-    wait_until(lambda: here.read_bytes() == there.read_bytes(), what="the other's text")
+    mine, theirs = writer(here, b"mine: 1\n", os.O_WRONLY | os.O_TRUNC), writer(there, THEIRS, os.O_WRONLY | os.O_TRUNC)
+    assert [theirs.close(), mine.close()] == ["closed", "EBUSY"]
+    wait_until(lambda: here.read_bytes() == THEIRS, what="the other's text")
     write_all(here, SAVED)
     wait_until(lambda: there.read_bytes() == SAVED, what="the other's text")
-    assert space.detail(CONFIG).content == SAVED
+    assert [row.op for row in space.history(CONFIG)] == ["U", "U", "I"]
 
 
-def test_two_mounts_that_create_the_same_config(space: Space, mount: Mounts) -> None:
-    writers = [Writer(file, b"from: %d\n" % number, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+def test_two_mounts_that_create_the_same_config(space: Space, mount: Mounts, writer: Callable[..., Writer]) -> None:
+    writers = [writer(file, b"from: %d\n" % number, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
                for number, file in enumerate(two_mounts(space, mount))]
-    assert [writer.close() for writer in writers] == ["closed", "EBUSY"]
+    assert [each.close() for each in writers] == ["closed", "EBUSY"]
     assert space.detail(CONFIG).content == b"from: 0\n"
     assert len(space.history(CONFIG)) == 1
 
@@ -1233,7 +1260,8 @@ OUTAGE = {errno.EHOSTUNREACH, errno.EIO, errno.ETIMEDOUT}
 @pytest.mark.parametrize("save", SAVES, ids=lambda save: save.__name__)
 @pytest.mark.parametrize("outage", [TcpProxy.refuse, TcpProxy.stall], ids=["refused", "stalled"])
 def test_save_while_the_server_cannot_be_reached(space: Space, behind_proxy: tuple[Mount, TcpProxy],
-                                                 save: Callable[[Path], None], outage: Callable[[TcpProxy], None]) -> None:
+                                                 save: Callable[[Path], None],
+                                                 outage: Callable[[TcpProxy], None]) -> None:
     mounted, proxy = behind_proxy
     file = mounted.path / CONFIG
     assert file.read_bytes() == START
@@ -1275,7 +1303,8 @@ def tries(action: Callable[[], None]) -> bool:
 
 
 @pytest.mark.parametrize("save", SAVES, ids=lambda save: save.__name__)
-def test_connection_breaks_while_saving(space: Space, behind_proxy: tuple[Mount, TcpProxy], save: Callable[[Path], None]) -> None:
+def test_connection_breaks_while_saving(space: Space, behind_proxy: tuple[Mount, TcpProxy],
+                                        save: Callable[[Path], None]) -> None:
     """Again and again, at any moment: what the program was told is what the server has."""
     mounted, proxy = behind_proxy
     file = mounted.path / CONFIG
@@ -1292,7 +1321,7 @@ def test_connection_breaks_while_saving(space: Space, behind_proxy: tuple[Mount,
         for number in range(10):
             before = space.detail(CONFIG).content
             content = b"number: %d\n" % number
-            worked = tries(lambda: write_all(file, content) if save is save_by_close else save_text(save, file, content))
+            worked = tries(lambda: save_text(save, file, content))
             after = space.detail(CONFIG).content
             outcomes.append(worked)
             assert after == content if worked else after in (before, content)
@@ -1306,7 +1335,9 @@ def test_connection_breaks_while_saving(space: Space, behind_proxy: tuple[Mount,
 
 
 def save_text(save: Callable[[Path], None], file: Path, content: bytes) -> None:
-    if save is save_by_fsync:
+    if save is save_by_close:
+        write_all(file, content)
+    elif save is save_by_fsync:
         descriptor = open_for(file)
         try:
             os.write(descriptor, content)

@@ -54,7 +54,7 @@ class Terminal:
         shutil.rmtree(self._dir, ignore_errors=True)
 
     def play(self, *steps: str) -> Terminal:
-        """Each step is text to type, with keys by tmux's names in brackets (`:w<Enter>`), or `?` and what to wait for."""
+        """Each step is text to type, with keys as tmux names them (`:w<Enter>`), or `?` and a pattern to see."""
         for step in steps:
             if step.startswith("?"):
                 self.wait_for(step[1:])

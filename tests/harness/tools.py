@@ -35,7 +35,7 @@ METADATA = {"type": "yaml", "desc": "the shop's settings", "tags": frozenset({"s
 
 @dataclass(frozen=True)
 class Left:
-    """What a case leaves under one name: the content (None: no config), and the operations in its history, oldest first."""
+    """What a case leaves under one name: the content (None: no config), and its new history, oldest first (IUD)."""
 
     content: bytes | None
     ops: str
@@ -104,8 +104,8 @@ class Place:
     def check(self, result: Result, other_writes: int = 0) -> None:
         """What the case did is on the server as it should be, and nothing else, as far as can be seen at once.
 
-        Each recorded operation is to be one request of the mount; `other_writes` more were sent (for other groups), or less
-        (when an admin did some).
+        Each recorded operation is to be one request of the mount; `other_writes` more were sent (for other groups), or
+        less (when an admin did some).
         """
         for data_id, left in result.items():
             self._check_local(data_id, left)
@@ -173,7 +173,7 @@ class Bench:
         return Place(self, group, work)
 
     def write_count(self) -> int:
-        """How many requests that change something the server has answered with 200. (A refused one is a question for rights.)"""
+        """How many requests that change something were answered with 200. (Refused ones ask for rights.)"""
         kinds = Counter(line.split()[0] for line in self.mounted.http_requests(": 200 ") if "/login" not in line)
         return kinds["POST"] + kinds["PUT"] + kinds["DELETE"]
 
