@@ -252,6 +252,15 @@ static int check_options(const struct command_line *line, struct call *call)
 		return refuse(call, "option \"tls_key\" needs tls_cert=FILE");
 	if ((options->key_service == KEY_SERVICE_KEYRING) != (options->keyring_file != NULL))
 		return refuse(call, "kms=keyring and keyring=FILE need each other");
+	if (options->key_service != KEY_SERVICE_KMS_V1 &&
+	    (options->kms_region || options->kms_access_key_file || options->kms_ram_role))
+		return refuse(call, "kms_region, kms_access_key_file and kms_ram_role need kms=kms_v1");
+	if (options->key_service != KEY_SERVICE_KMS_V3 &&
+	    (options->kms_client_key_file || options->kms_password_file))
+		return refuse(call, "kms_client_key_file and kms_password_file need kms=kms_v3");
+	if (options->key_service < KEY_SERVICE_KMS_V1 &&
+	    (options->kms_endpoint || options->kms_key_id || options->kms_ca_file))
+		return refuse(call, "kms_endpoint, kms_key_id and kms_ca need kms=kms_v1 or kms_v3");
 	if ((options->tls_ca_file || options->tls_cert_file) && !has_https)
 		return refuse(call, "the tls_ options need a SOURCE that begins with https://");
 	return 0;

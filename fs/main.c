@@ -15,6 +15,8 @@
 
 #include "crypto/cipher.h"
 #include "crypto/keyring.h"
+#include "crypto/kms_v1.h"
+#include "crypto/kms_v3.h"
 #include "crypto/secret.h"
 #include "crypto/secret_memory.h"
 #include "fs/command_line.h"
@@ -88,6 +90,35 @@ static int build_stack(struct program *program)
 	return error ? error : cipher_store_new(program->cache, program->cipher, &program->cipher_store);
 }
 
+static int open_kms_v1(const struct mount_options *options, struct call *call,
+		       struct key_service **ret_service)
+{
+	const struct kms_v1_options kms_options = {
+		.endpoint = options->kms_endpoint,
+		.region = options->kms_region,
+		.key_id = options->kms_key_id,
+		.ca_file = options->kms_ca_file,
+		.access_key_file = options->kms_access_key_file,
+		.ram_role = options->kms_ram_role,
+	};
+
+	return kms_v1_open(&kms_options, call, ret_service);
+}
+
+static int open_kms_v3(const struct mount_options *options, struct call *call,
+		       struct key_service **ret_service)
+{
+	const struct kms_v3_options kms_options = {
+		.endpoint = options->kms_endpoint,
+		.key_id = options->kms_key_id,
+		.client_key_file = options->kms_client_key_file,
+		.password_file = options->kms_password_file,
+		.ca_file = options->kms_ca_file,
+	};
+
+	return kms_v3_open(&kms_options, call, ret_service);
+}
+
 static int build_cipher(struct program *program, struct call *call)
 {
 	const struct mount_options *options = &program->command_line.options;
@@ -98,6 +129,12 @@ static int build_cipher(struct program *program, struct call *call)
 		break;
 	case KEY_SERVICE_KEYRING:
 		error = keyring_open(options->keyring_file, call, &program->key_service);
+		break;
+	case KEY_SERVICE_KMS_V1:
+		error = open_kms_v1(options, call, &program->key_service);
+		break;
+	case KEY_SERVICE_KMS_V3:
+		error = open_kms_v3(options, call, &program->key_service);
 		break;
 	}
 	const struct cipher_options cipher_options = { .key_service = program->key_service, .verify = true };

@@ -27,7 +27,12 @@ struct options_list {
 	size_t count;
 };
 
-enum key_service_kind { KEY_SERVICE_NONE, KEY_SERVICE_KEYRING };
+enum key_service_kind {
+	KEY_SERVICE_NONE,
+	KEY_SERVICE_KEYRING,
+	KEY_SERVICE_KMS_V1,
+	KEY_SERVICE_KMS_V3,
+};
 
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
@@ -44,6 +49,8 @@ struct mount_options {
 	mode_t umask;
 	enum key_service_kind key_service;
 	char *keyring_file;
+	char *kms_endpoint, *kms_region, *kms_key_id, *kms_access_key_file, *kms_ram_role;
+	char *kms_client_key_file, *kms_password_file, *kms_ca_file;
 	char *cache_directory; /* NULL: none */
 	unsigned timeout_seconds; /* 1 to 3600 */
 	unsigned refresh_seconds; /* 1 to 86400 */

@@ -9,6 +9,7 @@
 
 #define MD5_NAME "user.nacos.md5"
 #define TYPE_NAME "user.nacos.type"
+#define ENCRYPTED_NAME "user.nacos.encrypted"
 #define ERROR_NAME "user.nacos.error"
 
 /* As the system calls want it: with size 0 only how long it is. */
@@ -54,6 +55,8 @@ static int load_value(struct request *request, struct node *node, const char *na
 			value = version->md5;
 		else if (version && !strcmp(name, TYPE_NAME) && *version->type)
 			value = version->type;
+		else if (version && !strcmp(name, ENCRYPTED_NAME))
+			value = version->encryption;
 	}
 	if (!value)
 		return -ENODATA;
@@ -80,11 +83,28 @@ void xattr_get(fuse_req_t fuse, fuse_ino_t id, const char *name, size_t size)
 		reply_value(&request, value, strlen(value), size);
 }
 
+static int append_names(const struct node *node, struct buffer *ret_names)
+{
+	const char *const names[] = {
+		MD5_NAME,
+		TYPE_NAME,
+		node->content.memory ? ENCRYPTED_NAME : NULL,
+		node->error_text ? ERROR_NAME : NULL,
+	};
+	int error = 0;
+
+	if (node->kind != NODE_CONFIG || !node->stored)
+		return 0;
+	for (size_t i = 0; !error && i < sizeof(names) / sizeof(*names); i++)
+		if (names[i])
+			error = buffer_append(ret_names, names[i], strlen(names[i]) + 1);
+	return error;
+}
+
 void xattr_list(fuse_req_t fuse, fuse_ino_t id, size_t size)
 {
-	static const char with_error[] = MD5_NAME "\0" TYPE_NAME "\0" ERROR_NAME;
-	static const char without_error[] = MD5_NAME "\0" TYPE_NAME;
 	struct request request;
+	cleanup_buffer struct buffer names = BUFFER_INIT;
 
 	request_start(&request, fuse);
 	if (request.filesystem->no_attributes) {
@@ -92,14 +112,10 @@ void xattr_list(fuse_req_t fuse, fuse_ino_t id, size_t size)
 		return;
 	}
 	request_lock(&request);
-	const struct node *node = tree_node(request_tree(&request), id);
-	bool is_config = node->kind == NODE_CONFIG && node->stored;
-	bool has_error = node->error_text;
+	int error = append_names(tree_node(request_tree(&request), id), &names);
 	request_unlock(&request);
-	if (!is_config)
-		reply_value(&request, "", 0, size);
-	else if (has_error)
-		reply_value(&request, with_error, sizeof(with_error), size);
+	if (error)
+		request_reply_error(&request, error);
 	else
-		reply_value(&request, without_error, sizeof(without_error), size);
+		reply_value(&request, names.data, names.size, size);
 }

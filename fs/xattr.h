@@ -3,7 +3,8 @@
  *
  *	user.nacos.md5    of the stored text
  *	user.nacos.type   yaml, json, ...
- *	user.nacos.error  why the last save failed; absent when it did not
+ *	user.nacos.encrypted  the format in which it is stored encrypted; absent when it is not
+ *	user.nacos.error  why the last save or read failed; absent when it did not
  *
  * With -o noxattr all are refused with ENOSYS, which makes the kernel stop asking: `ls -l` asks for two a file.
  */

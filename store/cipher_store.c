@@ -65,12 +65,25 @@ static void remember_size(struct cipher_store *store, const char *md5, size_t si
 	pthread_mutex_unlock(&store->lock);
 }
 
-static int without_content(const struct version *stored, size_t size, struct version **ret_version)
+/* The version that stands for a stored one, with text instead of ciphertext. */
+static int version_of(const struct cipher_store *store, const struct key *key, const struct version *stored,
+		      struct buffer *text, size_t size, struct version **ret_version)
+{
+	struct version *version = version_new_like(stored, text, size);
+
+	if (!version)
+		return -ENOMEM;
+	version->encryption = format_name(cipher_format(store->cipher, key->data_id, stored->data_key));
+	*ret_version = version;
+	return 0;
+}
+
+static int without_content(const struct cipher_store *store, const struct key *key,
+			   const struct version *stored, size_t size, struct version **ret_version)
 {
 	struct buffer nothing = BUFFER_INIT;
 
-	*ret_version = version_new_like(stored, &nothing, size);
-	return *ret_version ? 0 : -ENOMEM;
+	return version_of(store, key, stored, &nothing, size, ret_version);
 }
 
 static int decrypt(struct cipher_store *store, const struct key *key, const struct version *stored,
@@ -104,22 +117,21 @@ static int cipher_store_get(struct store *generic, const struct key *key, enum v
 	if (error)
 		return error;
 	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))
-		return without_content(stored, size, ret_version);
+		return without_content(store, key, stored, size, ret_version);
 	error = decrypt(store, key, stored, call, &text);
 	if (part == VERSION_ATTRIBUTES && (!error || error == -EBADMSG || error == -ENOKEY))
-		return without_content(stored, text.size, ret_version);
+		return without_content(store, key, stored, text.size, ret_version);
 	if (error) {
 		log_error("%s", call->reason);
 		return error;
 	}
 	size = text.size;
-	*ret_version = version_new_like(stored, &text, size);
-	return *ret_version ? 0 : -ENOMEM;
+	return version_of(store, key, stored, &text, size, ret_version);
 }
 
 /* The version that the caller gets back has the text that was put. */
-static int with_text(struct cipher_store *store, const struct version *stored, const struct put *put,
-		     struct version **ret_version)
+static int with_text(struct cipher_store *store, const struct key *key, const struct version *stored,
+		     const struct put *put, struct version **ret_version)
 {
 	cleanup_buffer_wipe struct buffer text = BUFFER_INIT_IN(&secret_memory);
 	int error = buffer_append(&text, put->content, put->size);
@@ -127,8 +139,7 @@ static int with_text(struct cipher_store *store, const struct version *stored, c
 	if (error)
 		return error;
 	remember_size(store, stored->md5, put->size);
-	*ret_version = version_new_like(stored, &text, put->size);
-	return *ret_version ? 0 : -ENOMEM;
+	return version_of(store, key, stored, &text, put->size, ret_version);
 }
 
 static int cipher_store_put(struct store *generic, const struct key *key, const struct put *put,
@@ -160,7 +171,7 @@ static int cipher_store_put(struct store *generic, const struct key *key, const 
 	sealed.size = content.size;
 	sealed.data_key = data_key.size ? data_key.data : "";
 	error = store_put(store->lower, key, &sealed, call, &stored);
-	return error ? error : with_text(store, stored, put, ret_version);
+	return error ? error : with_text(store, key, stored, put, ret_version);
 }
 
 /* ------------------------------------------------------------ handed through */

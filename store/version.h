@@ -18,6 +18,7 @@ struct version {
 	atomic_uint references;
 	struct buffer content; /* may be in memory for secrets; empty when only the rest was asked for */
 	size_t size; /* of the content, known also when it is not here */
+	const char *encryption; /* how it is stored encrypted, in words; NULL: in clear */
 	char *data_key; /* encrypted, as stored beside the text; NULL: none */
 	char md5[HASH_MD5_HEX_SIZE]; /* of the text as the server stores it */
 	char type[VERSION_TYPE_SIZE]; /* Nacos's name of the syntax: "yaml", "json", ...; "" unknown */

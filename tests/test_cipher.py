@@ -56,6 +56,7 @@ def test_saved_encrypted_and_read_plain(vault: Space, mounted: Mount, name: str)
     assert bool(stored.encrypted_data_key) == (name in ENVELOPES)
     assert file.read_bytes() == SECRET
     assert file.stat().st_size == len(SECRET)
+    assert "user.nacos.encrypted" in os.listxattr(file) and os.getxattr(file, "user.nacos.encrypted")
     # Each save takes a fresh key, and is one row of history; an unchanged one is none.
     file.write_bytes(SECRET + b"user: me\n")
     again = vault.detail(name)
