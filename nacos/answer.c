@@ -79,7 +79,8 @@ void nacos_answer_message(const struct http_answer *answer, char ret_message[NAC
 	size_t size = answer->body.size;
 
 	ret_message[0] = '\0';
-	if (size == 0 || size > ERROR_TEXT_LIMIT)
+	/* Anything else than a refusal may be content. */
+	if (answer->status < 400 || size == 0 || size > ERROR_TEXT_LIMIT)
 		return;
 	if (json_parse(body, size, &document) == 0) {
 		const char *message = json_text(document, "message");
@@ -144,4 +145,17 @@ int nacos_answer_fail(const struct http_answer *answer, const char *what, struct
 int nacos_answer_fail_malformed(const char *what, struct call *call)
 {
 	return call_fail(call, -EIO, "%s: the server's answer is malformed", what);
+}
+
+const char *nacos_answer_phrase(const struct http_answer *answer)
+{
+	static const char *const phrases[] = {
+		"Param check invalid", "illegal char", "invalid dataId",  "invalid group", "invalid type",
+		"is blank",	       "too long",     "beyond the limit", "over limit",   "not present",
+	};
+
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
+		if (nacos_answer_has_text(answer, phrases[i]))
+			return phrases[i];
+	return "";
 }

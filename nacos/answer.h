@@ -72,6 +72,12 @@ int nacos_answer_unwrap(const struct http_answer *answer, struct json **ret_docu
  */
 int nacos_answer_fail(const struct http_answer *answer, const char *what, struct call *call);
 
+/*
+ * What the server has against a publish, as one of the phrases that servers are known to use, or "". Never its own
+ * words: they, or those of a gateway before it, may repeat what was sent.
+ */
+const char *nacos_answer_phrase(const struct http_answer *answer);
+
 /* -EIO with the reason that an answer of success does not hold what the protocol says. */
 int nacos_answer_fail_malformed(const char *what, struct call *call);
 

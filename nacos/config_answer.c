@@ -343,7 +343,6 @@ int nacos_config_answer_read_publish(const struct http_answer *answer, bool wrap
 				     const char *what, struct call *call, bool *ret_uncertain)
 {
 	cleanup_json struct json *document = NULL;
-	char message[NACOS_MESSAGE_SIZE];
 	int64_t code = NACOS_CODE_NONE;
 	int error = 0;
 
@@ -368,10 +367,10 @@ int nacos_config_answer_read_publish(const struct http_answer *answer, bool wrap
 	if (error || (answer->status >= 300 && answer->status < 500 && answer->status != 408))
 		*ret_uncertain = false;
 	if (!error)
-		return nacos_answer_fail(answer, what, call);
-	nacos_answer_message(answer, message);
+		error = nacos_answer_refusal(answer) != NACOS_REFUSAL_NONE ? -EACCES : -EIO;
+	const char *phrase = nacos_answer_phrase(answer);
 	return call_fail(call, error, "%s: the server does not take it (HTTP %d%s%s)", what,
-			 answer->status, message[0] ? ": " : "", message);
+			 answer->status, phrase[0] ? ": " : "", phrase);
 }
 
 int nacos_config_answer_read_remove(const struct http_answer *answer, bool wrapped,

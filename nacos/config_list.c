@@ -39,10 +39,9 @@ static int get_page(void *arg, size_t page_number, size_t page_size, struct call
 	    form_append_number(&query, "pageSize", (long)page_size))
 		return call_fail(call, -ENOMEM, "%s: out of memory", source->what);
 	request.query = query.data;
+	struct call page;
+	call_start_part(&page, call, call->step_ms ? call->step_ms : call_left_ms(call));
 	for (;;) {
-		struct call page;
-
-		call_start_part(&page, call, call->step_ms ? call->step_ms : call_left_ms(call));
 		int error = nacos_request_send(source->client, &request, &page, ret_answer, NULL);
 
 		if (error)
@@ -50,7 +49,7 @@ static int get_page(void *arg, size_t page_number, size_t page_size, struct call
 		if (ret_answer->status != 503)
 			return 0;
 		http_answer_release(ret_answer);
-		error = call_sleep(call, FULL_PAUSE_MS);
+		error = call_sleep(&page, FULL_PAUSE_MS);
 		if (error)
 			return call_fail(call, error,
 					 "%s: the server is too busy to list (HTTP 503)",

@@ -187,11 +187,10 @@ static void start_pass(struct listing *listing)
  * Is this the end of a pass? A page with nothing new ends it too: then the server does not know
  * about pages, or its rows move under us, and either way the count decides what the pass is worth.
  */
-static bool is_last_page(const struct listing *listing, size_t page_number,
-			 const struct page_result *page)
+static bool is_last_page(const struct listing *listing, const struct page_result *page)
 {
-	return page->new_count == 0 ||
-	       (int64_t)(page_number * listing->page_size) >= listing->total_max;
+	/* Not by the size of pages that was asked for: a server may have a smaller one of its own. */
+	return page->new_count == 0 || (int64_t)listing->pass_count >= listing->total_max;
 }
 
 /*
@@ -216,7 +215,7 @@ static int read_pass(struct listing *listing, struct call *call)
 		if (error)
 			return error == -EMSGSIZE ? -EIO : error;
 		error = take_page(listing, &answer, number == 1, call, &page);
-		if (error || is_last_page(listing, number, &page))
+		if (error || is_last_page(listing, &page))
 			return error;
 		if (!listing->page_size_settled) {
 			listing->page_size_settled = true;

@@ -76,7 +76,7 @@ int nacos_login_read_answer(const struct http_answer *answer, const char *userna
 			    struct call *call, struct buffer *ret_header, int64_t *ret_seconds)
 {
 	cleanup_json struct json *document = NULL;
-	char message[NACOS_MESSAGE_SIZE], how[NACOS_MESSAGE_SIZE + 16];
+	char how[16];
 	int error;
 
 	switch (answer->status) {
@@ -98,14 +98,13 @@ int nacos_login_read_answer(const struct http_answer *answer, const char *userna
 	case 500:
 		/*
 		 * 3.x and, for unknown users, 2.x answer a wrong password with 500, and nothing in
-		 * it tells that from a server in trouble.
+		 * it tells that from a server in trouble. Its words are not told: some gateways
+		 * repeat what was sent, and that was the password.
 		 */
-		nacos_answer_message(answer, message);
-		snprintf(how, sizeof(how), "HTTP %d%s%s", answer->status, message[0] ? " " : "",
-			 message);
+		snprintf(how, sizeof(how), "HTTP %d", answer->status);
 		return fail_refused(username, how, call);
 	default:
-		return nacos_answer_fail(answer, "login", call);
+		return call_fail(call, -EIO, "login: the server answered HTTP %d", answer->status);
 	}
 }
 

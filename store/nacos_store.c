@@ -309,6 +309,9 @@ static int nacos_store_list(struct store *store, const char *namespace_id, const
 	}
 	listing->count = names.count;
 	listing->settled = names.settled;
+	if (!names.settled)
+		log_warning("%s%s%s: configs came and went while they were listed, names may be missing",
+			    namespace_id, group ? "/" : "", group ? group : "");
 	*ret_listing = steal_pointer(listing);
 	return 0;
 }
@@ -330,10 +333,12 @@ static int nacos_store_list_namespaces(struct store *store, struct call *call,
 				       struct namespace_names *ret_names)
 {
 	cleanup_nacos_namespace_list struct nacos_namespace_list list = { 0 };
-	int error = nacos_namespace_list(client_of(store), call, &list);
+	struct call step;
 
+	call_start_part(&step, call, call->step_ms ? call->step_ms : call_left_ms(call));
+	int error = nacos_namespace_list(client_of(store), &step, &list);
 	if (error)
-		return error;
+		return call_fail(call, error, "%s", step.reason);
 	*ret_names = (struct namespace_names){ list.ids, list.count };
 	list = (struct nacos_namespace_list){ 0 };
 	return 0;

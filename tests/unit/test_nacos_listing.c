@@ -201,7 +201,8 @@ static void test_a_pass_that_saw_changes_is_repeated(void **state)
 	assert_true(listing.settled);
 	/* The second pass is the truth: without the name that was deleted. */
 	assert_int_equal(listing.count, 11999);
-	assert_int_equal(server.requests, 6);
+	/* The first pass is one page short of its count, and looks for it. */
+	assert_int_equal(server.requests, 7);
 }
 
 static void test_changes_without_end_are_told(void **state)
@@ -212,7 +213,7 @@ static void test_changes_without_end_are_told(void **state)
 	(void)state;
 	assert_int_equal(list(&server, false, &listing), 0);
 	assert_false(listing.settled);
-	assert_int_equal(server.requests, 9);
+	assert_int_equal(server.requests, 12);
 	assert_in_range(listing.count, 11991, 12000); /* all that any pass saw */
 }
 
@@ -244,7 +245,7 @@ static void test_a_server_without_pages_ends(void **state)
 	assert_int_equal(list(&server, false, &listing), 0);
 	assert_true(listing.settled);
 	assert_int_equal(listing.count, 6000);
-	assert_int_equal(server.requests, 2);
+	assert_int_equal(server.requests, 1);
 }
 
 static void test_a_server_that_never_ends_is_stopped(void **state)
