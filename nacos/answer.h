@@ -51,11 +51,10 @@ enum nacos_refusal nacos_answer_refusal(const struct http_answer *answer);
 bool nacos_answer_has_text(const struct http_answer *answer, const char *text);
 
 /*
- * The server's words about an error, short and on one line; "" when it has none that may be shown:
- * those that come with a 5xx can quote what was sent.
+ * What the server has against a request, as one of the phrases that servers are known to use, or "". Never its own
+ * words: they, or those of a gateway before it, may repeat what was sent, a password or a content.
  */
-#define NACOS_MESSAGE_SIZE 100
-void nacos_answer_message(const struct http_answer *answer, char ret_message[NACOS_MESSAGE_SIZE]);
+const char *nacos_answer_phrase(const struct http_answer *answer);
 
 /*
  * Reads a wrapped answer: its code, and the document, whose member "data" is the result.
@@ -71,12 +70,6 @@ int nacos_answer_unwrap(const struct http_answer *answer, struct json **ret_docu
  * dev/APP/a.yaml").
  */
 int nacos_answer_fail(const struct http_answer *answer, const char *what, struct call *call);
-
-/*
- * What the server has against a publish, as one of the phrases that servers are known to use, or "". Never its own
- * words: they, or those of a gateway before it, may repeat what was sent.
- */
-const char *nacos_answer_phrase(const struct http_answer *answer);
 
 /* -EIO with the reason that an answer of success does not hold what the protocol says. */
 int nacos_answer_fail_malformed(const char *what, struct call *call);
