@@ -7,7 +7,8 @@
  *	stringToSign     = "ACS3-HMAC-SHA256" "\n" hex(SHA-256(canonicalRequest))
  *	Signature        = hex(HMAC-SHA256(AccessKeySecret, stringToSign))
  *
- * canonicalQuery is the query sorted by name, percent-encoded as util/form.h does; signedHeaders their names, joined by ";".
+ * canonicalQuery is the query sorted by name, percent-encoded as util/form.h does; signedHeaders their names,
+ * joined by ";".
  */
 #ifndef NACOSFS_CRYPTO_ACS3_H
 #define NACOSFS_CRYPTO_ACS3_H

@@ -1,6 +1,6 @@
 /*
- * Sealing and opening of configs: the formats (crypto/format.h), a key service and a cache of data keys put together. This is
- * all that the layer which stores configs has to know of encryption.
+ * Sealing and opening of configs: the formats (crypto/format.h), a key service and a cache of data keys put
+ * together. This is all that the layer which stores configs has to know of encryption.
  *
  *	cipher_new -> cipher_seal, cipher_open, cipher_check (any thread, any number) -> cipher_free
  *
@@ -32,8 +32,8 @@ struct cipher;
 struct cipher_options {
 	struct key_service *key_service; /* not owned, must outlive the cipher; NULL: there is none */
 	/*
-	 * Decrypt each new blob before it is used, and compare: a key service that answers with the blob of another key
-	 * would otherwise make a config that nobody can ever read.
+	 * Decrypt each new blob before it is used, and compare: a key service that answers with the blob of
+	 * another key would otherwise make a config that nobody can ever read.
 	 */
 	bool verify;
 };
@@ -46,9 +46,9 @@ void cipher_free(struct cipher *cipher);
 bool cipher_is_name(const char *data_id);
 
 /*
- * What to store for text under that name: ret_content, and ret_data_key beside it (empty where the format has none). Both are
- * appended to. Each call takes a fresh data key: the same text gives another ciphertext. A name that doesn't begin with
- * cipher- is -EINVAL here: nothing is ever returned in clear.
+ * What to store for text under that name: ret_content, and ret_data_key beside it (empty where the format has
+ * none). Both are appended to. Each call takes a fresh data key: the same text gives another ciphertext. A name
+ * that doesn't begin with cipher- is -EINVAL here: nothing is ever returned in clear.
  *
  * -ENOKEY  no key service is set up, or it refuses, or can't be reached, or its answer is not what it must be
  * -EFBIG   direct: more than FORMAT_DIRECT_LIMIT bytes

@@ -122,7 +122,10 @@ static int file_get(struct credential_source *source, struct call *call, struct 
 	struct file_mark mark = file_mark_of(file->path);
 	int error;
 
-	/* Held while the file is read: it is local and small, and nobody should go on with the old one meanwhile. */
+	/*
+	 * Held while the file is read: it is local and small, and nobody should go on with the old one
+	 * meanwhile.
+	 */
 	pthread_mutex_lock(&file->lock);
 	if (!file_mark_equal(&mark, &file->mark)) {
 		struct call reading;

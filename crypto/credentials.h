@@ -1,6 +1,7 @@
 /*
- * Credentials for a cloud's API, and where they come from: a file, or the metadata service of the machine (crypto/ram_role.h).
- * They change while the program runs, so they are asked for before each request, and wiped after it.
+ * Credentials for a cloud's API, and where they come from: a file, or the metadata service of the machine
+ * (crypto/ram_role.h). They change while the program runs, so they are asked for before each request, and wiped
+ * after it.
  *
  * A source may be used from many threads at once.
  */
@@ -52,9 +53,10 @@ static inline void credential_source_free(struct credential_source *source)
 }
 
 /*
- * A source that is a file of lines `accessKey=...`, `secretKey=...`, and for temporary credentials `securityToken=...`;
- * other lines mean nothing. Only its owner may be able to read it. It is read again whenever it was changed; if it can't be
- * used then, that is logged, and the credentials known before are given on.
+ * A source that is a file of lines `accessKey=...`, `secretKey=...`, and for temporary credentials
+ * `securityToken=...`; other lines mean nothing. Only its owner may be able to read it. It is read again
+ * whenever it was changed; if it can't be used then, that is logged, and the credentials known before are given
+ * on.
  *
  * -EINVAL when one of the first two is missing, or the errors of file_read_secret().
  */

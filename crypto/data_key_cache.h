@@ -1,7 +1,7 @@
 /*
- * Data keys that a key service decrypted, so that reading a config again asks nobody, and works while the key service is
- * down. In secret memory, bounded in number and in time: the least recently used makes room, and a key is forgotten
- * life_ms after it was put, however much it is used, so that a key that was revoked ends.
+ * Data keys that a key service decrypted, so that reading a config again asks nobody, and works while the key
+ * service is down. In secret memory, bounded in number and in time: the least recently used makes room, and a
+ * key is forgotten life_ms after it was put, however much it is used, so that a key that was revoked ends.
  *
  * Keyed by the SHA-256 of the blob: same blob, same key. One mutex guards it.
  */

@@ -1,9 +1,10 @@
 /*
- * Base64 and hex as they must be, not as readers can be talked into: the standard alphabet, padded, without line breaks, blanks
- * or bits that nobody reads. So there is one text for each sequence of bytes, and what decodes is what was encoded.
+ * Base64 and hex as they must be, not as readers can be talked into: the standard alphabet, padded, without
+ * line breaks, blanks or bits that nobody reads. So there is one text for each sequence of bytes, and what
+ * decodes is what was encoded.
  *
- * Both work on memory of the caller, secret or not. Decoding doesn't branch on the bytes, nor look them up in a table:
- * keys pass through here.
+ * Both work on memory of the caller, secret or not. Decoding doesn't branch on the bytes, nor look them up in a
+ * table: keys pass through here.
  */
 #ifndef NACOSFS_CRYPTO_ENCODING_H
 #define NACOSFS_CRYPTO_ENCODING_H
@@ -19,8 +20,8 @@ void encoding_to_base64(const void *bytes, size_t size, char *ret_text);
 #define ENCODING_BASE64_ROOM(size) ((size) / 4 * 3)
 
 /*
- * 0, or -EBADMSG when text is not strict base64, with ret_size untouched (ret_bytes is scratch then). The empty text is
- * that of no bytes. bytes and text may not overlap.
+ * 0, or -EBADMSG when text is not strict base64, with ret_size untouched (ret_bytes is scratch then). The empty
+ * text is that of no bytes. bytes and text may not overlap.
  */
 int encoding_from_base64(const char *text, size_t size, void *ret_bytes, size_t *ret_size);
 

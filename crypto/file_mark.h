@@ -1,6 +1,6 @@
 /*
- * What tells whether a file was changed since it was looked at last: for files of keys that are read again when an admin
- * replaces them.
+ * What tells whether a file was changed since it was looked at last: for files of keys that are read again when
+ * an admin replaces them.
  */
 #ifndef NACOSFS_CRYPTO_FILE_MARK_H
 #define NACOSFS_CRYPTO_FILE_MARK_H

@@ -82,7 +82,10 @@ enum format format_for_writing(const char *data_id, bool has_key_service)
 	return FORMAT_DIRECT;
 }
 
-/* Decodes the plugin's data key: base64 of the hex of the key. The IV is the first half of that text, not of the key. */
+/*
+ * Decodes the plugin's data key: base64 of the hex of the key. The IV is the first half of that text, not of
+ * the key.
+ */
 static int read_plugin_key(const char *data_key, struct aes_key *ret_key)
 {
 	char hex[ENCODING_BASE64_ROOM(ENCODING_BASE64_SIZE(PLUGIN_KEY_HEX_MAX))];
@@ -119,7 +122,10 @@ enum format format_of_stored(const char *data_id, const char *data_key, bool has
 		return format;
 	if (has_data_key && is_plugin_name(data_id) && is_plugin_key(data_key))
 		return FORMAT_PLUGIN_AES;
-	/* Java's name with another client's format, or without the data key, which is found missing by the check. */
+	/*
+	 * Java's name with another client's format, or without the data key, which is found missing by the
+	 * check.
+	 */
 	if (has_data_key && format == FORMAT_DIRECT)
 		return FORMAT_ENVELOPE_256;
 	return format;

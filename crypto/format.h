@@ -1,6 +1,7 @@
 /*
- * How a config is stored encrypted: which format its name asks for, which one its stored text is in, and the ciphers of those that
- * need no key service. What official clients wrote is read here byte for byte, and the reverse.
+ * How a config is stored encrypted: which format its name asks for, which one its stored text is in, and the
+ * ciphers of those that need no key service. What official clients wrote is read here byte for byte, and the
+ * reverse.
  *
  *	name                    stored text                         data key stored beside it
  *	cipher-kms-aes-256-...  base64(AES-256-ECB, PKCS#7)         blob of a key service (base64 text)
@@ -8,15 +9,17 @@
  *	cipher-... (others)     blob of a key service (base64 text) none
  *	cipher-aes-...          hex(AES-CBC, PKCS#7)                base64 of the key in hex, NOT encrypted
  *
- * The first two are "envelopes", the third is "direct"; the last is that of the open-source plugin for Nacos, used only
- * where there is no key service: with one, the official clients take the name for direct.
+ * The first two are "envelopes", the third is "direct"; the last is that of the open-source plugin for Nacos,
+ * used only where there is no key service: with one, the official clients take the name for direct.
  *
- * For writing, the prefix decides as in the Java client, dashes included. The Go client looks for the longest of
- * cipher-kms-aes-128, cipher-kms-aes-256 and cipher anywhere in the name, the Python one needs no dash at the end; so a reader must go by what
- * is there: envelopes have a data key, direct ones have none. The key's own length then tells 128 from 256.
+ * For writing, the prefix decides as in the Java client, dashes included. The Go client looks for the longest
+ * of cipher-kms-aes-128, cipher-kms-aes-256 and cipher anywhere in the name, the Python one needs no dash at
+ * the end; so a reader must go by what is there: envelopes have a data key, direct ones have none. The key's
+ * own length then tells 128 from 256.
  *
- * ECB is not authenticated, nor is CBC: tampering shows in bad padding or text that is not UTF-8, and sometimes not at
- * all. Everything that shows is -EBADMSG, and no byte of it is returned. Reasons don't name the config: the caller knows it.
+ * ECB is not authenticated, nor is CBC: tampering shows in bad padding or text that is not UTF-8, and sometimes
+ * not at all. Everything that shows is -EBADMSG, and no byte of it is returned. Reasons don't name the config:
+ * the caller knows it.
  */
 #ifndef NACOSFS_CRYPTO_FORMAT_H
 #define NACOSFS_CRYPTO_FORMAT_H
@@ -52,13 +55,14 @@ enum format format_for_writing(const char *data_id, bool has_key_service);
 enum format format_of_stored(const char *data_id, const char *data_key, bool has_key_service);
 
 /*
- * Is the stored text ciphertext of that format at all, and is there a data key where one is needed? Asks no key service.
- * 0, or -EBADMSG with a reason for what can't be: plain text under a cipher name, most often.
+ * Is the stored text ciphertext of that format at all, and is there a data key where one is needed? Asks no key
+ * service. 0, or -EBADMSG with a reason for what can't be: plain text under a cipher name, most often.
  */
 int format_check_stored(enum format format, const char *content, size_t size, const char *data_key, struct call *call);
 
 /*
- * Appends the ciphertext of an envelope. key_text is the data key as key services give it: base64 text of 16 or 32 bytes.
+ * Appends the ciphertext of an envelope. key_text is the data key as key services give it: base64 text of 16 or
+ * 32 bytes.
  * -EBADMSG when it is not, -EFBIG for more text than a cipher takes, -EIO when OpenSSL refuses, -ENOMEM.
  */
 int format_seal_envelope(const struct secret_buffer *key_text, const char *text, size_t size, struct call *call,

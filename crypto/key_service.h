@@ -1,10 +1,10 @@
 /*
- * What a key service is: who makes data keys and wraps them, so that only those who may ask it can unwrap them. A small
- * table of operations, implemented by the keyring (crypto/keyring.h), the shared gateway of a cloud (crypto/kms_v1.h) and its
- * dedicated instances (crypto/kms_v3.h).
+ * What a key service is: who makes data keys and wraps them, so that only those who may ask it can unwrap them.
+ * A small table of operations, implemented by the keyring (crypto/keyring.h), the shared gateway of a cloud
+ * (crypto/kms_v1.h) and its dedicated instances (crypto/kms_v3.h).
  *
- * All operations may be called from any thread, end within the call's deadline, hold no lock of the caller, append to
- * what they return, and fail with
+ * All operations may be called from any thread, end within the call's deadline, hold no lock of the caller,
+ * append to what they return, and fail with
  *
  * -ENOKEY   the key service refuses, can't be reached, or its answer can't be trusted
  * -EBADMSG  decrypt: the blob is damaged, or is no blob at all

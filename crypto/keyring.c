@@ -181,7 +181,10 @@ static void free_context(EVP_CIPHER_CTX **context)
 }
 #define cleanup_context __attribute__((cleanup(free_context))) EVP_CIPHER_CTX *
 
-/* Sets up GCM with the key and the IV that follows the name at the start of a blob, and takes in what is authenticated. */
+/*
+ * Sets up GCM with the key and the IV that follows the name at the start of a blob, and takes in what is
+ * authenticated.
+ */
 static bool start_gcm(EVP_CIPHER_CTX *context, const unsigned char *key, const unsigned char *blob, bool encrypt)
 {
 	int count;
@@ -226,7 +229,10 @@ static bool unwrap_bytes(const unsigned char *key, unsigned char *blob, size_t s
 	return done;
 }
 
-/* Copies a key, the newest when name is NULL, so that no lock is held while it is used. False when there is none. */
+/*
+ * Copies a key, the newest when name is NULL, so that no lock is held while it is used. False when there is
+ * none.
+ */
 static bool copy_key(struct keyring *keyring, const char *name, struct wrapping_key *ret_key)
 {
 	struct wrapping_key *key;

@@ -64,7 +64,10 @@ static int key_service_error(int error)
 	}
 }
 
-/* Doubled each time, and up to half as long again: clients that were refused together shall not come back together. */
+/*
+ * Doubled each time, and up to half as long again: clients that were refused together shall not come back
+ * together.
+ */
 static int64_t pause_ms(int try)
 {
 	int64_t pause = (int64_t)PAUSE_MS << try;

@@ -1,5 +1,6 @@
 /*
- * What the two interfaces of a cloud's key service have in common: the address, what is tried again, and how failures are told.
+ * What the two interfaces of a cloud's key service have in common: the address, what is tried again, and how
+ * failures are told.
  */
 #ifndef NACOSFS_CRYPTO_KMS_H
 #define NACOSFS_CRYPTO_KMS_H
@@ -26,8 +27,8 @@
 int kms_parse_endpoint(const char *endpoint, struct call *call, char **ret_host);
 
 /*
- * Copies an error code of the service if it looks like one, "unknown" otherwise: it goes into reasons. (Its messages
- * don't: they may quote what was sent.)
+ * Copies an error code of the service if it looks like one, "unknown" otherwise: it goes into reasons. (Its
+ * messages don't: they may quote what was sent.)
  */
 void kms_copy_code(const char *code, size_t size, char ret_code[KMS_CODE_SIZE]);
 
@@ -35,14 +36,15 @@ void kms_copy_code(const char *code, size_t size, char ret_code[KMS_CODE_SIZE]);
 bool kms_code_is_temporary(const char *code);
 
 /*
- * One try of a request. Sets ret_temporary when it failed in a way that a second try may mend. Errors are those of key
- * services, besides those of http_request(), which kms_try() turns into -ENOKEY; a time-out is temporary.
+ * One try of a request. Sets ret_temporary when it failed in a way that a second try may mend. Errors are those
+ * of key services, besides those of http_request(), which kms_try() turns into -ENOKEY; a time-out is
+ * temporary.
  */
 typedef int kms_attempt(void *arg, struct call *call, bool *ret_temporary);
 
 /*
- * Makes up to KMS_TRIES tries within the call, each of at most KMS_TRY_MS, with growing pauses that differ from client to
- * client. All requests of key services can be repeated: they change nothing.
+ * Makes up to KMS_TRIES tries within the call, each of at most KMS_TRY_MS, with growing pauses that differ from
+ * client to client. All requests of key services can be repeated: they change nothing.
  */
 #define KMS_TRIES 4
 #define KMS_TRY_MS 4000

@@ -105,7 +105,10 @@ static int make_headers(const struct action *action, const struct credentials *c
 	return 0;
 }
 
-/* Header lines for util/http, in secret memory because of the token: each ends in NUL, lines points to their starts. */
+/*
+ * Header lines for util/http, in secret memory because of the token: each ends in NUL, lines points to their
+ * starts.
+ */
 static int make_lines(const struct signed_headers *headers, const char *authorization, struct secret_buffer *text,
 		      const char *lines[HEADERS_MAX + 3])
 {

@@ -1,14 +1,15 @@
 /*
- * A dedicated instance of the cloud's key service: "KMS 3.0", protobuf over HTTPS, each request signed with a client key.
+ * A dedicated instance of the cloud's key service: "KMS 3.0", protobuf over HTTPS, each request signed with a
+ * client key.
  *
- * The service knows no blobs in the sense of the others: it gives IV and ciphertext, and the version of the key in a header.
- * The official clients put them together, and so does this:
+ * The service knows no blobs in the sense of the others: it gives IV and ciphertext, and the version of the key
+ * in a header. The official clients put them together, and so does this:
  *
  *	blob = base64( 36 bytes key version | 12 bytes IV | ciphertext and tag )
  *
- * A data key takes two requests, as with them: GenerateDataKey gives the key, whose own blob is thrown away, and
- * Encrypt wraps its base64 text; the key version in the blob is that of the first answer. To decrypt, the version goes into
- * a header, the IV and the rest into the message; no key is named.
+ * A data key takes two requests, as with them: GenerateDataKey gives the key, whose own blob is thrown away,
+ * and Encrypt wraps its base64 text; the key version in the blob is that of the first answer. To decrypt, the
+ * version goes into a header, the IV and the rest into the message; no key is named.
  */
 #ifndef NACOSFS_CRYPTO_KMS_V3_H
 #define NACOSFS_CRYPTO_KMS_V3_H

@@ -1,9 +1,9 @@
 /*
- * As much of protobuf's wire format as the messages of a key service need: fields that are numbers or bytes, in flat
- * messages. Messages are written to secret memory, because they carry what is to be encrypted.
+ * As much of protobuf's wire format as the messages of a key service need: fields that are numbers or bytes, in
+ * flat messages. Messages are written to secret memory, because they carry what is to be encrypted.
  *
- * Reading takes any bytes: what is no message is refused. Fields of the fixed-size wire types are passed over, groups,
- * which no such message has, are refused.
+ * Reading takes any bytes: what is no message is refused. Fields of the fixed-size wire types are passed over,
+ * groups, which no such message has, are refused.
  */
 #ifndef NACOSFS_CRYPTO_PROTOBUF_H
 #define NACOSFS_CRYPTO_PROTOBUF_H

@@ -44,11 +44,12 @@ struct ram_role {
 	int64_t retry_ms; /* before this moment (monotonic) nobody asks again as long as the old ones are good */
 };
 
+/* It becomes part of a URL. */
 static bool is_role_name(const char *name)
 {
-	size_t size = strlen(name);
+	static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.@";
 
-	return size <= ROLE_SIZE_MAX && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.@") == size;
+	return strlen(name) <= ROLE_SIZE_MAX && name[strspn(name, characters)] == '\0';
 }
 
 /* YYYY-MM-DDThh:mm:ssZ as milliseconds since 1970; -1 for anything else. */

@@ -1,7 +1,8 @@
 /*
- * The region is a row of blocks without gaps, used and free ones. Each begins with a header that knows its own size and
- * that of its left neighbour, so that free neighbours become one block; free blocks are in a list. The block that fits best
- * is taken: there are few free blocks, and large drafts must find room between many small keys.
+ * The region is a row of blocks without gaps, used and free ones. Each begins with a header that knows its own
+ * size and that of its left neighbour, so that free neighbours become one block; free blocks are in a list. The
+ * block that fits best is taken: there are few free blocks, and large drafts must find room between many small
+ * keys.
  */
 #include "crypto/secret.h"
 
@@ -236,7 +237,10 @@ static struct block *block_of(void *memory)
 	return block;
 }
 
-/* Gives whole pages back to the machine; they come back as zeros. Kernels that can't do that keep them, wiped as they are. */
+/*
+ * Gives whole pages back to the machine; they come back as zeros. Kernels that can't do that keep them, wiped
+ * as they are.
+ */
 static void give_back(char *start, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

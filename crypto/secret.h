@@ -1,20 +1,21 @@
 /*
  * Memory for secrets: passwords, keys, tokens, and the plaintext of configs that are stored encrypted.
  *
- * All of it is one region of fixed size: locked (never in swap), left out of core files, with a page that can't be
- * touched on either side. What is freed is overwritten at once, and what is allocated is zero. The size of the region is the cap: what
- * does not fit is refused (NULL, -ENOMEM), it never goes elsewhere. Pages are only taken from the machine as they
- * are used, and large freed pieces are given back.
+ * All of it is one region of fixed size: locked (never in swap), left out of core files, with a page that can't
+ * be touched on either side. What is freed is overwritten at once, and what is allocated is zero. The size of
+ * the region is the cap: what does not fit is refused (NULL, -ENOMEM), it never goes elsewhere. Pages are only
+ * taken from the machine as they are used, and large freed pieces are given back.
  *
  *	secret_init -> secret_alloc, secret_free, ... (any thread) -> secret_shutdown
  *
- * secret_init() belongs at the very start of the program, before the first secret is read, before threads, and before
- * anything uses OpenSSL or libcurl: from then on also OpenSSL overwrites all it frees. OpenSSL's own temporaries (cipher
- * and signature contexts, TLS records) are in ordinary memory that is not locked, for the length of one operation; nothing
- * that lasts is kept there: private keys are kept here as DER and parsed anew for each signature.
+ * secret_init() belongs at the very start of the program, before the first secret is read, before threads, and
+ * before anything uses OpenSSL or libcurl: from then on also OpenSSL overwrites all it frees. OpenSSL's own
+ * temporaries (cipher and signature contexts, TLS records) are in ordinary memory that is not locked, for the
+ * length of one operation; nothing that lasts is kept there: private keys are kept here as DER and parsed anew
+ * for each signature.
  *
- * fork() doesn't inherit locks; the child locks its copy anew, and where that fails it gets no more memory from here and
- * secret_statistics() says so. A program that forks to become a daemon looks at that afterwards.
+ * fork() doesn't inherit locks; the child locks its copy anew, and where that fails it gets no more memory from
+ * here and secret_statistics() says so. A program that forks to become a daemon looks at that afterwards.
  *
  * One mutex guards the region; it is held for no longer than an allocation takes.
  */
@@ -36,8 +37,8 @@ struct secret_statistics {
 };
 
 /*
- * Forbids core files and debuggers of other processes (RLIMIT_CORE, PR_SET_DUMPABLE), and sets up the region of limit
- * bytes, rounded up to pages. Raises RLIMIT_MEMLOCK where that is allowed.
+ * Forbids core files and debuggers of other processes (RLIMIT_CORE, PR_SET_DUMPABLE), and sets up the region of
+ * limit bytes, rounded up to pages. Raises RLIMIT_MEMLOCK where that is allowed.
  *
  * -EPERM     RLIMIT_MEMLOCK is too small; the reason says how much is needed and what to do
  * -EALREADY  there is a region already

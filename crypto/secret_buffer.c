@@ -21,7 +21,10 @@ int secret_buffer_reserve(struct secret_buffer *buffer, size_t extra)
 	if (needed <= buffer->allocated)
 		return 0;
 
-	/* Half as much again each time, so that n appended bytes cost O(n); when that is too much, what is needed. */
+	/*
+	 * Half as much again each time, so that n appended bytes cost O(n); when that is too much, what is
+	 * needed.
+	 */
 	allocated = buffer->allocated + buffer->allocated / 2;
 	if (allocated < SMALLEST_ALLOCATION)
 		allocated = SMALLEST_ALLOCATION;

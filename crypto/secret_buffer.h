@@ -1,12 +1,13 @@
 /*
- * As struct buffer (util/buffer.h), in secret memory: the same rules, and nothing that was ever in it is left anywhere. What
- * is cut, cleared or moved by growing is overwritten at once.
+ * As struct buffer (util/buffer.h), in secret memory: the same rules, and nothing that was ever in it is left
+ * anywhere. What is cut, cleared or moved by growing is overwritten at once.
  *
- * A secret_buffer has one owner, who releases it; it is not thread-safe. SECRET_BUFFER_INIT (or all zeros) is an empty
- * one. data is always followed by a NUL that size does not count; it is NULL only while nothing was ever stored.
+ * A secret_buffer has one owner, who releases it; it is not thread-safe. SECRET_BUFFER_INIT (or all zeros) is
+ * an empty one. data is always followed by a NUL that size does not count; it is NULL only while nothing was
+ * ever stored.
  *
- * Functions that may have to allocate return 0 or -ENOMEM (the cap of secret memory is reached, usually) and leave the
- * buffer as it was when they fail.
+ * Functions that may have to allocate return 0 or -ENOMEM (the cap of secret memory is reached, usually) and
+ * leave the buffer as it was when they fail.
  */
 #ifndef NACOSFS_CRYPTO_SECRET_BUFFER_H
 #define NACOSFS_CRYPTO_SECRET_BUFFER_H
