@@ -379,6 +379,7 @@ struct directory_handle {
 	struct node **nodes; /* held */
 	size_t count;
 	uint64_t parent_id;
+	struct directory_handle *next, *previous; /* of the filesystem */
 };
 
 static struct directory_handle *handle_of(const struct fuse_file_info *info)
@@ -393,6 +394,29 @@ static void drop_snapshot(struct tree *tree, struct directory_handle *handle)
 	free(handle->nodes);
 	handle->nodes = NULL;
 	handle->count = 0;
+}
+
+static void link_handle(struct filesystem *filesystem, struct directory_handle *handle)
+{
+	handle->next = filesystem->directories;
+	if (handle->next)
+		handle->next->previous = handle;
+	filesystem->directories = handle;
+}
+
+static void free_handle(struct filesystem *filesystem, struct directory_handle *handle)
+{
+	*(handle->previous ? &handle->previous->next : &filesystem->directories) = handle->next;
+	if (handle->next)
+		handle->next->previous = handle->previous;
+	drop_snapshot(&filesystem->tree, handle);
+	free(handle);
+}
+
+void directory_free_all(struct filesystem *filesystem)
+{
+	while (filesystem->directories)
+		free_handle(filesystem, filesystem->directories);
 }
 
 static int take_snapshot(struct request *request, struct node *directory, struct directory_handle *handle)
@@ -426,12 +450,16 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	}
 	request_lock(&request);
 	int error = directory_load(&request, tree_node(request_tree(&request), id));
+	link_handle(request.filesystem, handle);
 	request_unlock(&request);
 	info->fh = (uintptr_t)handle;
 	if (error)
 		request_reply_error(&request, error);
-	if (error || fuse_reply_open(fuse, info) == -ENOENT)
-		free(handle);
+	if (error || fuse_reply_open(fuse, info) == -ENOENT) {
+		request_lock(&request);
+		free_handle(request.filesystem, handle);
+		request_unlock(&request);
+	}
 }
 
 /* Are the attributes known and current, so that the kernel may have them with the name? */
@@ -541,9 +569,8 @@ void directory_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *in
 
 	(void)id;
 	pthread_mutex_lock(&filesystem->tree.lock);
-	drop_snapshot(&filesystem->tree, handle);
+	free_handle(filesystem, handle);
 	pthread_mutex_unlock(&filesystem->tree.lock);
-	free(handle);
 	fuse_reply_err(fuse, 0);
 }
 

@@ -17,6 +17,9 @@ void directory_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *in
 void directory_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode);
 void directory_rmdir(fuse_req_t fuse, fuse_ino_t parent, const char *name);
 
+/* Ends all open directories that are left when the connection is gone. With the lock. */
+void directory_free_all(struct filesystem *filesystem);
+
 /*
  * Makes sure that the names of a directory that the store knows are among its children, as far as the store tells. With
  * the lock, which is given up meanwhile. Used at the start of the program too, where request->fuse is NULL.

@@ -17,8 +17,8 @@
 
 #define THEIRS_TIMEOUT_MS 2000
 
-struct handle *handle_new(struct node *node, int flags, struct version *version,
-			  const struct writer *writer)
+struct handle *handle_new(struct filesystem *filesystem, struct node *node, int flags,
+			  struct version *version, const struct writer *writer)
 {
 	struct handle *handle = calloc(1, sizeof(*handle));
 
@@ -31,6 +31,10 @@ struct handle *handle_new(struct node *node, int flags, struct version *version,
 	handle->version = version_hold(version);
 	handle->remote_changes = node->remote_changes;
 	handle->writer = *writer;
+	handle->next_open = filesystem->handles;
+	if (filesystem->handles)
+		filesystem->handles->previous_open = handle;
+	filesystem->handles = handle;
 	if (handle->may_write) {
 		handle->next_writer = node->writers;
 		node->writers = handle;
@@ -102,9 +106,21 @@ void handle_free(struct filesystem *filesystem, struct handle *handle)
 		if (!node->writers && node->kind == NODE_CONFIG)
 			end_writing(filesystem, node, handle->error || handle->abandoned);
 	}
+	*(handle->previous_open ? &handle->previous_open->next_open : &filesystem->handles) =
+		handle->next_open;
+	if (handle->next_open)
+		handle->next_open->previous_open = handle->previous_open;
 	version_drop(handle->version);
 	tree_drop(&filesystem->tree, node);
 	free(handle);
+}
+
+void handle_free_all(struct filesystem *filesystem)
+{
+	while (filesystem->handles) {
+		draft_drop(filesystem->handles->node);
+		handle_free(filesystem, filesystem->handles);
+	}
 }
 
 int draft_version_for_reader(struct node *node, struct version *version, struct version **ret_version)

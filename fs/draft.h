@@ -46,6 +46,7 @@ struct draft {
 struct handle {
 	struct node *node; /* held */
 	struct handle *next_writer; /* of the node */
+	struct handle *next_open, *previous_open; /* of the filesystem */
 	int flags; /* of open */
 	bool may_write;
 	struct version *version; /* what reads return; NULL: there was none */
@@ -57,11 +58,17 @@ struct handle {
 };
 
 /* Starts a handle; version may be NULL. Holds node and version. NULL without memory. */
-struct handle *handle_new(struct node *node, int flags, struct version *version,
-			  const struct writer *writer);
+struct handle *handle_new(struct filesystem *filesystem, struct node *node, int flags,
+			  struct version *version, const struct writer *writer);
 
 /* Ends it: the draft goes with the last writer unless it waits for content. */
 void handle_free(struct filesystem *filesystem, struct handle *handle);
+
+/*
+ * Ends all that are left when the connection is gone: the kernel does not release what was open then, and there may be
+ * secrets in it. Nothing is saved.
+ */
+void handle_free_all(struct filesystem *filesystem);
 
 /* Has this handle changed what was not committed yet? */
 bool handle_is_dirty(const struct handle *handle);

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+#define CLOSE_WRITERS_MAX 64
 #define RELEASE_TIMEOUT_MS 30000 /* nobody waits for it */
 
 static struct handle *handle_of(const struct fuse_file_info *info)
@@ -236,7 +239,7 @@ static int open_config(struct request *request, struct node *node, int flags, st
 	if (error)
 		return error;
 	const struct writer writer = request_writer(request);
-	struct handle *handle = handle_new(node, flags, for_writing ? version : read, &writer);
+	struct handle *handle = handle_new(request->filesystem, node, flags, for_writing ? version : read, &writer);
 	if (!handle)
 		return -ENOMEM;
 	if (for_writing && (flags & O_TRUNC)) {
@@ -254,7 +257,7 @@ static int open_config(struct request *request, struct node *node, int flags, st
 static int open_scratch(struct request *request, struct node *node, int flags, struct handle **ret_handle)
 {
 	const struct writer writer = request_writer(request);
-	struct handle *handle = handle_new(node, flags, NULL, &writer);
+	struct handle *handle = handle_new(request->filesystem, node, flags, NULL, &writer);
 
 	if (!handle)
 		return -ENOMEM;
@@ -274,7 +277,7 @@ static int open_status(struct request *request, struct node *node, int flags, st
 	int error = control_read_status(request->filesystem, &version);
 	if (error)
 		return error;
-	*ret_handle = handle_new(node, flags, version, &writer);
+	*ret_handle = handle_new(request->filesystem, node, flags, version, &writer);
 	return *ret_handle ? 0 : -ENOMEM;
 }
 
@@ -418,56 +421,68 @@ void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, o
 
 /* -------------------------------------------------------------------- commit */
 
-static int count_other_writers(const struct handle *handle, pid_t process)
-{
-	int count = 0;
+/* What must be known of an open file to find out whether its last descriptor was closed. */
+struct close_question {
+	pid_t opener;
+	struct process_file file;
+	char name[NAME_MAX + 1];
+	pid_t writers[CLOSE_WRITERS_MAX]; /* who opened the same file otherwise */
+	size_t writer_count;
+};
 
-	for (const struct handle *other = handle->node->writers; other; other = other->next_writer)
-		if (other != handle && other->writer.process == process)
-			count++;
-	return count;
+static void ask_of_close(const struct request *request, const struct handle *handle,
+			 struct close_question *question)
+{
+	const struct node *node = handle->node;
+
+	question->opener = handle->writer.process;
+	snprintf(question->name, sizeof(question->name), "%s", node->name);
+	question->file = (struct process_file){ node->id, question->name, request->filesystem->device };
+	question->writer_count = 0;
+	for (const struct handle *other = node->writers; other; other = other->next_writer)
+		if (other != handle && question->writer_count < CLOSE_WRITERS_MAX)
+			question->writers[question->writer_count++] = other->writer.process;
 }
 
 /* Has the process descriptors of this very open file left? Those of other opens of the same file do not count. */
-static bool has_duplicates(const struct request *request, const struct handle *handle, pid_t process)
+static bool has_duplicates(const struct close_question *question, pid_t process)
 {
-	const struct process_file file = {
-		.inode = handle->node->id,
-		.name = handle->node->name,
-		.device = request->filesystem->device,
-	};
+	int others = 0;
 
-	return process_count_writers(process, &file) > count_other_writers(handle, process);
+	for (size_t i = 0; i < question->writer_count; i++)
+		others += question->writers[i] == process;
+	return process_count_writers(process, &question->file) > others;
 }
 
 /* Has a child got it from the opener, or from the child in between? */
-static bool was_inherited(const struct request *request, const struct handle *handle)
+static bool was_inherited(const struct close_question *question)
 {
 	pid_t descendants[PROCESS_DESCENDANTS_MAX];
-	size_t count = process_list_descendants(handle->writer.process, descendants);
+	size_t count = process_list_descendants(question->opener, descendants);
 
 	for (size_t i = 0; i < count; i++)
-		if (has_duplicates(request, handle, descendants[i]))
+		if (has_duplicates(question, descendants[i]))
 			return true;
 	return false;
 }
 
-/*
- * FLUSH comes for each close of each duplicate: `echo x > file` sends two, the first while the file is empty. The descriptor that is being
- * closed is out of the table already, so any that is left is another one. Where /proc tells nothing, every close is a
- * last one: a publish too many rather than one too few.
- */
-static bool is_last_close(const struct request *request, const struct handle *handle, pid_t closer)
-{
-	pid_t opener = handle->writer.process;
+enum close_kind { CLOSE_LAST, CLOSE_DUPLICATE, CLOSE_INHERITED, CLOSE_KILLED };
 
-	if (has_duplicates(request, handle, closer) ||
-	    (closer != opener && has_duplicates(request, handle, opener)))
-		return false;
-	if (!was_inherited(request, handle))
-		return true;
-	grace_save_open(request->filesystem, handle->node);
-	return false;
+/*
+ * FLUSH comes for each close of each duplicate: `echo x > file` sends two, the first while the file is empty. The
+ * descriptor that is being closed is out of the table already, so any that is left is another one. Where /proc tells
+ * nothing, every close is a last one: a publish too many rather than one too few.
+ */
+static enum close_kind answer_of_close(const struct close_question *question, pid_t thread)
+{
+	pid_t closer = process_of_thread(thread);
+
+	if (process_is_killed(thread))
+		return CLOSE_KILLED;
+	if (has_duplicates(question, closer) ||
+	    (closer != question->opener && has_duplicates(question, question->opener)))
+		return CLOSE_DUPLICATE;
+	return was_inherited(question) ? CLOSE_INHERITED : CLOSE_LAST;
 }
 
 static void abandon(struct handle *handle)
@@ -496,6 +511,32 @@ static int commit_handle(struct request *request, struct handle *handle)
 	return error;
 }
 
+/* With the lock, which is given up while /proc is asked. */
+static int flush_handle(struct request *request, struct handle *handle)
+{
+	struct close_question question;
+
+	ask_of_close(request, handle, &question);
+	request_unlock(request);
+	enum close_kind kind = answer_of_close(&question, request->thread);
+	request_lock(request);
+	if (handle->error || handle->node->kind != NODE_CONFIG || !handle_is_dirty(handle))
+		return handle->error;
+	switch (kind) {
+	case CLOSE_LAST:
+		return commit_handle(request, handle);
+	case CLOSE_KILLED:
+		abandon(handle);
+		break;
+	case CLOSE_INHERITED:
+		grace_save_open(request->filesystem, handle->node);
+		break;
+	case CLOSE_DUPLICATE:
+		break;
+	}
+	return 0;
+}
+
 void file_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct request request;
@@ -505,12 +546,8 @@ void file_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	request_start(&request, fuse);
 	request_lock(&request);
 	int error = handle->error;
-	if (!error && handle->node->kind == NODE_CONFIG && handle_is_dirty(handle)) {
-		if (process_is_killed(request.thread))
-			abandon(handle);
-		else if (is_last_close(&request, handle, process_of_thread(request.thread)))
-			error = commit_handle(&request, handle);
-	}
+	if (!error && handle->node->kind == NODE_CONFIG && handle_is_dirty(handle))
+		error = flush_handle(&request, handle);
 	request_unlock(&request);
 	request_reply_error(&request, error);
 }

@@ -18,12 +18,16 @@
 
 struct grace;
 struct unsaved_list;
+struct handle;
+struct directory_handle;
 
 struct filesystem {
 	struct store *store; /* not owned */
 	struct tree tree;
 	struct grace *grace;
 	struct unsaved_list *unsaved;
+	struct handle *handles; /* all open files */
+	struct directory_handle *directories; /* all open directories */
 
 	/* Of the mount; constant. */
 	const struct buffer_memory *secret_memory; /* for text that must not be in ordinary memory */

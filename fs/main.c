@@ -22,6 +22,7 @@
 #include "fs/command_line.h"
 #include "fs/control.h"
 #include "fs/directory.h"
+#include "fs/draft.h"
 #include "fs/filesystem.h"
 #include "fs/grace.h"
 #include "fs/mountpoint.h"
@@ -336,6 +337,10 @@ static void release(struct program *program)
 	}
 	fuse_opt_free_args(&program->arguments);
 	if (program->filesystem.tree.root) {
+		pthread_mutex_lock(&program->filesystem.tree.lock);
+		handle_free_all(&program->filesystem);
+		directory_free_all(&program->filesystem);
+		pthread_mutex_unlock(&program->filesystem.tree.lock);
 		grace_free(&program->filesystem);
 		unsaved_free(&program->filesystem);
 		tree_destroy(&program->filesystem.tree);

@@ -73,6 +73,26 @@ bool process_descends_from(pid_t process, pid_t ancestor)
 	return false;
 }
 
+enum process_phase {
+	PHASE_RUNS,
+	PHASE_EXECS, /* between its old program and the new one */
+	PHASE_EXITS, /* or is gone */
+};
+
+/*
+ * A process that exits has given up its memory before it closes its files. One that execs has new memory by then, with no
+ * program in it yet, and holds the lock that most of its files in /proc wait for; `status` has none.
+ */
+static enum process_phase find_phase(pid_t thread)
+{
+	char text[4096];
+	uint64_t size, program;
+
+	if (!read_proc(thread, "status", text, sizeof(text)) || !find_number(text, "VmSize", 10, &size))
+		return PHASE_EXITS;
+	return find_number(text, "VmExe", 10, &program) && !program ? PHASE_EXECS : PHASE_RUNS;
+}
+
 static bool link_is_named(int directory, const char *descriptor, const char *name)
 {
 	char target[PATH_MAX];
@@ -130,6 +150,8 @@ int process_count_writers(pid_t process, const struct process_file *file)
 	char path[64];
 	int count = 0;
 
+	if (find_phase(process) == PHASE_EXECS)
+		return -EBUSY;
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)process);
 	DIR *directory = opendir(path);
 	if (!directory)
@@ -211,7 +233,7 @@ bool process_is_killed(pid_t thread)
 {
 	uint64_t flags, exit_code;
 
-	return read_stat_field(thread, 9, &flags) && (flags & PF_EXITING) &&
+	return find_phase(thread) == PHASE_EXITS && read_stat_field(thread, 9, &flags) && (flags & PF_EXITING) &&
 	       read_stat_field(thread, 52, &exit_code) && (exit_code & 0x7f);
 }
 

@@ -1,6 +1,10 @@
 /*
- * What /proc says of the process behind a request. Nothing here takes a lock; all of it costs some file reads (10 to
- * 100 µs) and is asked only where a save or an interrupt depends on it.
+ * What /proc says of the process behind a request. All of it costs some file reads (10 to 100 µs) and is asked only where
+ * a save or an interrupt depends on it.
+ *
+ * Some files of /proc wait for locks of the process that is looked at, and that process may be waiting for us: one that execs
+ * closes its descriptors, so sends FLUSH, with the lock that its stat and its fd need. So nothing here is asked with a lock
+ * of ours held, but for what reads only `status`, and nothing else is read of a process that execs.
  */
 #ifndef NACOSFS_FS_PROCESS_H
 #define NACOSFS_FS_PROCESS_H
@@ -23,8 +27,8 @@ struct process_file {
 };
 
 /*
- * How many descriptors of that process, open for writing, are of this file? Negative errno when /proc may not be read, or
- * the process is gone.
+ * How many descriptors of that process, open for writing, are of this file? Negative errno when /proc may not be read, the
+ * process is gone, or is in the middle of an exec (-EBUSY).
  */
 int process_count_writers(pid_t process, const struct process_file *file);
 
