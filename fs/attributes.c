@@ -86,8 +86,10 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 		node_set_error(node, request->call.reason);
 	else if (!error && part == VERSION_WHOLE && !node->failed_process)
 		node_set_error(node, NULL);
-	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing)
+	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing) {
+		tree_note_vanished(tree, node);
 		tree_unlink(tree, node);
+	}
 	tree_drop(tree, node);
 	if (error)
 		return error;

@@ -16,6 +16,7 @@
 #include "util/text.h"
 
 #define THEIRS_TIMEOUT_MS 2000
+#define THEIRS_PAUSE_MS 200
 
 struct handle *handle_new(struct filesystem *filesystem, struct node *node, int flags,
 			  struct version *version, const struct writer *writer)
@@ -73,13 +74,31 @@ void draft_drop(struct node *node)
 	free(draft);
 }
 
+void handle_fail(struct handle *handle, int error)
+{
+	struct node *node = handle->node;
+
+	handle->error = error;
+	handle->last_change = 0;
+	for (const struct handle *other = node->writers; other; other = other->next_writer)
+		if (handle_is_dirty(other))
+			return;
+	if (!node->draft)
+		return;
+	node->mode = node->draft->mode_before;
+	draft_drop(node);
+}
+
 /* The last writer is gone: what of the draft stays? */
 static void end_writing(struct filesystem *filesystem, struct node *node, bool failed)
 {
 	version_drop(node->last_commit);
 	node->last_commit = NULL;
-	if (!node->draft)
+	if (!node->draft) {
+		if (failed && !node->stored && node->parent)
+			tree_unlink(&filesystem->tree, node);
 		return;
+	}
 	if (!failed && node->parent && node->deferred && draft_is_dirty(node))
 		return; /* saved when its grace is over */
 	if (!failed && node->parent && (draft_is_dirty(node) || !node->stored) &&
@@ -284,13 +303,25 @@ static void commit_finish(struct node *node, struct commit *commit, struct versi
 	}
 }
 
-void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct call *call,
-		       struct version **ret_theirs)
+void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct version *base,
+		       const struct call *call, struct version **ret_theirs)
 {
 	struct call part;
 
+	/* The server's read path may show the base for a moment longer. */
 	call_start_part(&part, call, THEIRS_TIMEOUT_MS);
-	store_get(filesystem->store, key, VERSION_WHOLE, &part, ret_theirs);
+	for (;;) {
+		struct version *theirs = NULL;
+		if (store_get(filesystem->store, key, VERSION_WHOLE, &part, &theirs))
+			return;
+		if (!base || strcmp(theirs->md5, base->md5)) {
+			*ret_theirs = theirs;
+			return;
+		}
+		version_drop(theirs);
+		if (call_sleep(&part, THEIRS_PAUSE_MS))
+			return;
+	}
 }
 
 static int commit_store(struct filesystem *filesystem, struct commit *commit, struct call *call,
@@ -311,7 +342,7 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 	else
 		log_info("%s: saved, %zu bytes", text, commit->content.size);
 	if (error == -EBUSY)
-		draft_load_theirs(filesystem, commit->key, call, &commit->theirs);
+		draft_load_theirs(filesystem, commit->key, commit->base, call, &commit->theirs);
 	return error;
 }
 

@@ -70,6 +70,12 @@ void handle_free(struct filesystem *filesystem, struct handle *handle);
  */
 void handle_free_all(struct filesystem *filesystem);
 
+/*
+ * The handle failed and stays failed. What it wrote must not go out with another writer's save: unless somebody else has
+ * changes in it, the draft is dropped.
+ */
+void handle_fail(struct handle *handle, int error);
+
 /* Has this handle changed what was not committed yet? */
 bool handle_is_dirty(const struct handle *handle);
 
@@ -110,8 +116,8 @@ void draft_drop(struct node *node);
 int draft_commit(struct filesystem *filesystem, struct node *node, struct call *call);
 
 /* What the store has instead, for a save that conflicts; best effort. Without the lock. */
-void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct call *call,
-		       struct version **ret_theirs);
+void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct version *base,
+		       const struct call *call, struct version **ret_theirs);
 
 /* Keeps the text of all drafts that were not saved when the program ends. */
 void draft_keep_all(struct filesystem *filesystem);

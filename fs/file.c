@@ -374,23 +374,30 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 	fuse_reply_buf(fuse, version->content.data + offset, left < size ? left : size);
 }
 
-static int write_config(struct handle *handle, const char *data, size_t size, off_t offset)
+static int write_to_draft(struct handle *handle, const char *data, size_t size, off_t offset)
 {
 	struct node *node = handle->node;
 
-	if (handle->error)
-		return handle->error;
 	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT && !(handle->flags & O_APPEND))
-		return handle->error = -EFBIG;
+		return -EFBIG;
 	int error = draft_change(handle);
 	if (error)
-		return handle->error = error;
+		return error;
 	/* The kernel computes the offset of an append from the size that it knows, which may be another version's. */
 	if (handle->flags & O_APPEND)
 		offset = (off_t)node->draft->content.size;
 	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT)
-		return handle->error = -EFBIG;
-	return handle->error = buffer_write(&node->draft->content, data, size, (size_t)offset);
+		return -EFBIG;
+	return buffer_write(&node->draft->content, data, size, (size_t)offset);
+}
+
+static int write_config(struct handle *handle, const char *data, size_t size, off_t offset)
+{
+	int error = handle->error ? handle->error : write_to_draft(handle, data, size, offset);
+
+	if (error && !handle->error)
+		handle_fail(handle, error);
+	return error;
 }
 
 void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, off_t offset,
@@ -490,12 +497,8 @@ static void abandon(struct handle *handle)
 	struct node *node = handle->node;
 
 	handle->abandoned = true;
-	handle->last_change = 0;
 	log_warning("%s: its writer was killed, what it wrote is dropped", node->name);
-	for (const struct handle *other = node->writers; other; other = other->next_writer)
-		if (handle_is_dirty(other))
-			return;
-	draft_drop(node);
+	handle_fail(handle, -EINTR);
 }
 
 /* Saves what the handle changed; a failure stays with the handle, unless the file is only empty so far. */
@@ -507,7 +510,7 @@ static int commit_handle(struct request *request, struct handle *handle)
 		return 0;
 	int error = draft_commit(request->filesystem, node, &request->call);
 	if (error && !(error == -EINVAL && draft_is_blank(node)))
-		handle->error = error;
+		handle_fail(handle, error);
 	return error;
 }
 

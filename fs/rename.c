@@ -226,7 +226,8 @@ static void keep_scratch(const struct renaming *renaming, int why)
 		return; /* empty, or not whole: nothing to keep */
 	if (why == -EBUSY) {
 		request_unlock(request);
-		draft_load_theirs(request->filesystem, renaming->new_key, &request->call, &theirs);
+		draft_load_theirs(request->filesystem, renaming->new_key, renaming->target_version,
+				  &request->call, &theirs);
 		request_lock(request);
 	}
 	const struct unsaved unsaved = {
@@ -259,6 +260,10 @@ static int save_scratch(struct renaming *renaming)
 		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
 	if (target && target->remote_changes && target->remote_changed_ms > source->created_ms)
 		return call_fail(&request->call, -EBUSY, "%s: somebody else changed it meanwhile",
+				 renaming->new_name);
+	if (!renaming->target_version && tree_has_vanished(request_tree(request), renaming->new_parent,
+							   renaming->new_name, source->created_ms))
+		return call_fail(&request->call, -EBUSY, "%s: somebody else removed it meanwhile",
 				 renaming->new_name);
 	if (has_content(renaming->target_version, &source->content)) {
 		version = version_hold(renaming->target_version);

@@ -253,6 +253,28 @@ int tree_move(struct tree *tree, struct node *node, struct node *parent, const c
 	return 0;
 }
 
+void tree_note_vanished(struct tree *tree, const struct node *node)
+{
+	struct vanished *vanished = &tree->vanished[tree->vanished_next++ % VANISHED_COUNT];
+
+	free(vanished->name);
+	vanished->name = strdup(node->name);
+	vanished->parent_id = node->parent->id;
+	vanished->seen_ms = clock_monotonic_ms();
+}
+
+bool tree_has_vanished(const struct tree *tree, const struct node *parent, const char *name,
+		       int64_t since_ms)
+{
+	for (size_t i = 0; i < VANISHED_COUNT; i++) {
+		const struct vanished *vanished = &tree->vanished[i];
+		if (vanished->name && vanished->parent_id == parent->id && vanished->seen_ms > since_ms &&
+		    !strcmp(vanished->name, name))
+			return true;
+	}
+	return false;
+}
+
 void node_hold(struct node *node)
 {
 	node->references++;
@@ -285,6 +307,8 @@ void tree_destroy(struct tree *tree)
 			free_node(tree, node);
 		}
 	}
+	for (size_t i = 0; i < VANISHED_COUNT; i++)
+		free(tree->vanished[i].name);
 	free(tree->by_id);
 	free(tree->by_name);
 	pthread_cond_destroy(&tree->changed);

@@ -101,6 +101,15 @@ struct node {
 	int error; /* a failed write or close: must not become a config */
 };
 
+/* A config that was seen to be gone from the server. */
+struct vanished {
+	uint64_t parent_id;
+	char *name; /* NULL: unused */
+	int64_t seen_ms; /* monotonic */
+};
+
+#define VANISHED_COUNT 64 /* how many are remembered */
+
 struct tree {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a node stopped committing, a removal ended */
@@ -112,6 +121,9 @@ struct tree {
 
 	/* What the root is: both NULL, the first, or both. */
 	const char *namespace_id, *group;
+
+	struct vanished vanished[VANISHED_COUNT]; /* the last ones */
+	unsigned vanished_next;
 
 	size_t scratch_size, scratch_count; /* bytes and files in memory */
 };
@@ -146,6 +158,13 @@ void tree_unlink(struct tree *tree, struct node *node);
 
 /* Gives a node another name. There must be no child of that name. 0 or -ENOMEM. */
 int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name);
+
+/* Remembers that somebody else removed this config, for saves that began before; before it is unlinked. */
+void tree_note_vanished(struct tree *tree, const struct node *node);
+
+/* Was a config of that name seen to vanish since then? */
+bool tree_has_vanished(const struct tree *tree, const struct node *parent, const char *name,
+		       int64_t since_ms);
 
 /* Counts a user of the node, and one less. */
 void node_hold(struct node *node);

@@ -269,6 +269,7 @@ def test_mounting_with_the_first_host_down(space, mount, depth):
     assert (mounted.path / rest).read_bytes() == b"one"
 
 
+@pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
 def test_mounting_with_the_first_host_hanging(space, mount):
     space.publish("a.txt", "one")
     with listening(accept=True) as port:
@@ -312,6 +313,7 @@ def test_mounting_in_the_background_returns_when_usable(space, mount, directory)
     assert not is_mounted(directory)
 
 
+@pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_mounted_daemon_ends_at_signals(space, mount, end):
     mounted = mount(space.server, space.namespace)

@@ -19,6 +19,9 @@ from harness.waiting import wait_until
 SOON = 2.5  # how long a change made elsewhere may take to show
 PASSWORD = "reader-pw-1"
 
+# What does not depend on how a server is spoken to is tested with one.
+one_generation = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
+
 
 def errno_of(function, *arguments):
     """The error that the call ends with, by name; 'OK' if it does not fail."""
@@ -43,7 +46,7 @@ def group(space, mount):
 def proxied(space, mount):
     """A mounted group behind a proxy: (path, proxy)."""
     with TcpProxy(space.server.port) as proxy:
-        yield mount(space.server, space.namespace, space.group, port=proxy.port, timeout=2).path, proxy
+        yield mount(space.server, space.namespace, space.group, port=proxy.port, timeout=1).path, proxy
 
 
 # ---------------------------------------------------------------- depths
@@ -271,6 +274,7 @@ def test_tree_lists_large_groups_completely(large_group, mount):
 # ---------------------------------------------------------------- outages
 
 
+@one_generation
 def test_tree_never_listed_is_an_error_while_the_server_is_away(space, proxied):
     path, proxy = proxied
     space.publish("a.txt", "one")
@@ -281,6 +285,7 @@ def test_tree_never_listed_is_an_error_while_the_server_is_away(space, proxied):
     assert names(path) == ["a.txt"]
 
 
+@one_generation
 def test_tree_never_listed_is_an_error_while_the_server_hangs(space, proxied):
     path, proxy = proxied
     space.publish("a.txt", "one")
@@ -292,6 +297,7 @@ def test_tree_never_listed_is_an_error_while_the_server_hangs(space, proxied):
     assert names(path) == ["a.txt"]
 
 
+@one_generation
 def test_tree_of_groups_never_listed_is_an_error_while_the_server_is_away(space, mount):
     space.publish("a.txt", "one")
     with TcpProxy(space.server.port) as proxy:
@@ -314,6 +320,7 @@ def test_tree_of_namespaces_is_no_empty_directory_while_the_server_is_away(nacos
         assert "public" in names(path)
 
 
+@one_generation
 @pytest.mark.parametrize("fault", ["refuse", "stall"])
 def test_tree_listed_before_stays_while_the_server_is_away(space, proxied, fault):
     path, proxy = proxied
@@ -341,8 +348,9 @@ def test_tree_shows_every_name_that_the_server_can_hold(space, group):
     if space.server.generation == "2.2.4":
         wanted += ["配置.yaml", "ключ", "é" * 60]
     for name in wanted:
-        space.publish(name, f"content of {name}")
-    wait_until(lambda: names(group) == sorted(wanted), SOON, "all names")
+        space.publish(name, f"content of {name}", wait=False)
+    wait_until(lambda: space.get(wanted[-1]), SOON, "the last one to be served")
+    assert names(group) == sorted(wanted)
     for name in wanted:
         assert (group / name).read_text() == f"content of {name}"
         assert (group / name).stat().st_size == len(f"content of {name}".encode())
@@ -385,8 +393,8 @@ def test_tree_refuses_names_that_are_too_long(group):
 def test_tree_asks_nobody_for_impossible_names(space, mount):
     mounted = mount(space.server, space.namespace, space.group, log="debug")
     before = mounted.http_request_count()
-    for name in ("a b", "a@b", "a*", "x" * 256):
-        assert not os.path.lexists(mounted.path / name) if len(name) < 256 else True
+    for name in ("a b", "a@b", "a*", "a+b"):
+        assert not os.path.lexists(mounted.path / name)
     assert mounted.http_request_count() == before
 
 
@@ -474,6 +482,7 @@ def test_tree_public_namespace_stays(nacos, mount):
     assert "public" in names(path)
 
 
+@one_generation
 def test_tree_takes_nothing_but_files(space, group):
     space.publish("a.txt", "one")
     assert errno_of(os.link, group / "a.txt", group / "b.txt") == "EPERM"

@@ -234,6 +234,7 @@ class FakeNacos:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def _answer(self) -> None:
         url = urllib.parse.urlsplit(self.path)

@@ -116,8 +116,20 @@ static void test_secret_loses_one_line_end(void **state)
 	expect_secret("s3cret\r\n", 8, "s3cret");
 	expect_secret("s3cret\n\n", 8, "s3cret\n");
 	expect_secret("s3cret ", 7, "s3cret ");
-	expect_secret("\n", 1, "");
-	expect_secret("", 0, "");
+}
+
+static void test_empty_secret_is_refused(void **state)
+{
+	cleanup_buffer_wipe struct buffer content = BUFFER_INIT;
+	struct call call;
+
+	(void)state;
+	call_start(&call, 1000);
+	write_file("\n", 1, 0600);
+	assert_int_equal(file_read_secret(path, &call, &content), -EACCES);
+	assert_non_null(strstr(call.reason, "empty"));
+	write_file("", 0, 0600);
+	assert_int_equal(file_read_secret(path, &call, &content), -EACCES);
 }
 
 static void test_secret_must_be_private(void **state)
@@ -184,6 +196,7 @@ int main(void)
 		cmocka_unit_test(test_read_larger_than_a_step),
 		cmocka_unit_test(test_read_failures),
 		cmocka_unit_test(test_secret_loses_one_line_end),
+		cmocka_unit_test(test_empty_secret_is_refused),
 		cmocka_unit_test(test_secret_must_be_private),
 		cmocka_unit_test(test_secret_of_someone_else),
 		cmocka_unit_test(test_fifo_does_not_block),
