@@ -88,6 +88,7 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 		node_set_error(node, NULL);
 	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing) {
 		tree_note_vanished(tree, node);
+		node_touch_names(node->parent);
 		tree_unlink(tree, node);
 	}
 	tree_drop(tree, node);

@@ -174,6 +174,7 @@ static void create(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode
 	if (!error) {
 		node_hold(node);
 		node_count_lookup(node);
+		node_touch_names(parent);
 		if (info)
 			error = file_open_node(&request, node, info);
 		else if (node->draft)
@@ -241,6 +242,7 @@ void create_symlink(fuse_req_t fuse, const char *target, fuse_ino_t parent_id, c
 	int error = make_link(&request, parent, name, target, &node);
 	if (!error) {
 		node_count_lookup(node);
+		node_touch_names(parent);
 		attributes_fill_entry(node, request.thread, &entry);
 	}
 	request_unlock(&request);

@@ -216,6 +216,8 @@ static int add_config(struct request *request, struct node *parent, const struct
 
 	if (!node && grace_hides(request->filesystem, parent, item->data_id))
 		return 0;
+	if (!node && parent->merged)
+		node_touch_names(parent); /* it came after the last listing */
 	if (!node)
 		node = filesystem_add_node(request->filesystem, parent, item->data_id, NODE_CONFIG);
 	if (!node)
@@ -628,6 +630,7 @@ void directory_mkdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mo
 	int error = make_directory(&request, parent, name, mode, &node);
 	if (!error) {
 		node_count_lookup(node);
+		node_touch_names(parent);
 		attributes_fill_entry(node, request.thread, &entry);
 	}
 	request_unlock(&request);
@@ -695,7 +698,10 @@ void directory_rmdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 
 	request_start_in_directory(&request, fuse);
 	request_lock(&request);
-	int error = remove_directory(&request, tree_node(request_tree(&request), parent_id), name);
+	struct node *parent = tree_node(request_tree(&request), parent_id);
+	int error = remove_directory(&request, parent, name);
+	if (!error)
+		node_touch_names(parent);
 	request_unlock(&request);
 	request_reply_error(&request, error);
 }

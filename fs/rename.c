@@ -107,7 +107,10 @@ void rename_unlink(fuse_req_t fuse, fuse_ino_t parent, const char *name)
 
 	request_start_in_directory(&request, fuse);
 	request_lock(&request);
-	int error = unlink_name(&request, tree_node(request_tree(&request), parent), name);
+	struct node *directory = tree_node(request_tree(&request), parent);
+	int error = unlink_name(&request, directory, name);
+	if (!error)
+		node_touch_names(directory);
 	request_unlock(&request);
 	request_reply_error(&request, error);
 }
@@ -133,6 +136,9 @@ static int move_node(const struct renaming *renaming)
 
 	if (target && target != renaming->source)
 		tree_unlink(tree, target);
+	node_touch_names(renaming->parent);
+	node_touch_names(renaming->new_parent);
+	renaming->source->changed = clock_now();
 	return tree_move(tree, renaming->source, renaming->new_parent, renaming->new_name);
 }
 
@@ -342,6 +348,23 @@ static void undo_move(struct renaming *renaming, struct version *stored)
 	request_lock(request);
 }
 
+/*
+ * The old config could not be removed. Only where it is known to be there is the new one taken back: otherwise that may be
+ * the last copy.
+ */
+static int fail_move(struct renaming *renaming, int error, struct version *stored)
+{
+	char text[KEY_TEXT_SIZE];
+
+	if (error == -EEXIST || error == -EBUSY || error == -EACCES) {
+		undo_move(renaming, stored);
+		return error == -EEXIST ? -EIO : error;
+	}
+	log_error("%s: was moved there, but whether it is still under its old name too could not be learnt: %s",
+		  key_format(renaming->new_key, text, sizeof(text)), renaming->request->call.reason);
+	return error;
+}
+
 /* A config is renamed to another config's name: publish there with all metadata, then remove here. */
 static int move_config(struct renaming *renaming)
 {
@@ -383,10 +406,8 @@ static int move_config(struct renaming *renaming)
 		error = store_remove(request->filesystem->store, renaming->key, version, &request->call);
 		request_lock(request);
 	}
-	if (error) {
-		undo_move(renaming, stored);
-		return error;
-	}
+	if (error)
+		return fail_move(renaming, error, stored);
 	forget_hidden(renaming);
 	if (dirty || source->draft)
 		draft_drop(source);

@@ -162,7 +162,6 @@ static void link_child(struct tree *tree, struct node *node, struct node *parent
 		parent->first_child->previous_sibling = node;
 	parent->first_child = node;
 	parent->child_count++;
-	parent->modified = parent->changed = clock_now();
 	link_name(tree, node);
 }
 
@@ -178,7 +177,6 @@ static void unlink_child(struct tree *tree, struct node *node)
 	node->previous_sibling = node->next_sibling = NULL;
 	parent->child_count--;
 	node->parent = NULL;
-	node->changed = parent->modified = parent->changed = clock_now();
 }
 
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind)
@@ -230,6 +228,11 @@ static void free_if_unused(struct tree *tree, struct node *node)
 		place = &(*place)->next_by_id;
 	*place = node->next_by_id;
 	free_node(tree, node);
+}
+
+void node_touch_names(struct node *directory)
+{
+	directory->modified = directory->changed = clock_now();
 }
 
 void tree_unlink(struct tree *tree, struct node *node)

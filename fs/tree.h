@@ -166,6 +166,12 @@ void tree_note_vanished(struct tree *tree, const struct node *node);
 bool tree_has_vanished(const struct tree *tree, const struct node *parent, const char *name,
 		       int64_t since_ms);
 
+/*
+ * Names in the directory changed: its times move. Not for names that were found out to be there: who reads a directory must
+ * not change it.
+ */
+void node_touch_names(struct node *directory);
+
 /* Counts a user of the node, and one less. */
 void node_hold(struct node *node);
 void tree_drop(struct tree *tree, struct node *node);

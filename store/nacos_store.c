@@ -266,16 +266,17 @@ static int nacos_store_remove(struct store *store, const struct key *key, const 
 
 	/* Whatever was answered: is it gone? */
 	struct call settle;
+	int asked;
 	call_start_part(&settle, call, READ_BACK_SETTLE_MS);
 	do {
 		cleanup_nacos_config struct nacos_config left = { 0 };
-		int asked = nacos_config_get_detail(client, &wire, call, &left);
+		asked = nacos_config_get_detail(client, &wire, call, &left);
 		if (asked == -ENOENT)
 			return 0;
-		if (asked && !store_error_is_outage(asked))
-			return asked;
 	} while (!call_sleep(&settle, READ_BACK_PAUSE_MS));
-	return call_fail(call, error ? error : -EIO, "%s: the server still has it after its removal", text);
+	if (!asked)
+		return call_fail(call, -EEXIST, "%s: the server still has it after its removal", text);
+	return call_fail(call, error ? error : -EIO, "%s: whether it was removed could not be learnt", text);
 }
 
 static int nacos_store_check_write(struct store *store, const struct key *key, struct call *call)

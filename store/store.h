@@ -17,6 +17,7 @@
  * -EILSEQ        put: not UTF-8 (a server would silently damage it)
  * -EINVAL        put: empty or nothing but white space; or a name that the server refuses
  * -EFBIG, -EDQUOT  put: more than the server takes
+ * -EEXIST        remove: tried, and it is still there
  * -EHOSTUNREACH, -ETIMEDOUT, -ECONNABORTED, -EIO, -EPROTO   the server can't be asked, or is in trouble
  * -EINTR         the caller was interrupted
  * -EOPNOTSUPP    the server has no such operation
@@ -83,7 +84,10 @@ struct store_operations {
 	int (*put)(struct store *store, const struct key *key, const struct put *put, struct call *call,
 		   struct version **ret_version);
 
-	/* Removes the config if it is still at base. Success when it is gone already. */
+	/*
+	 * Removes the config if it is still at base. Success when it is gone already. -EEXIST, -EBUSY and -EACCES say that
+	 * it is still there for sure; with other errors nobody knows.
+	 */
 	int (*remove)(struct store *store, const struct key *key, const struct version *base,
 		      struct call *call);
 
