@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -136,10 +137,35 @@ static void ignore_broken_pipes(void)
 		signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * libcurl keeps copies of what it sends and receives in buffers of its own, tokens and data keys among them, and frees them
+ * as they are. So it is given functions that overwrite what they free.
+ */
+static void wiping_free(void *memory)
+{
+	if (memory)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
+static void *wiping_realloc(void *memory, size_t size)
+{
+	size_t old_size = memory ? malloc_usable_size(memory) : 0;
+	void *moved = malloc(size ? size : 1);
+
+	if (!moved)
+		return NULL;
+	if (memory)
+		memcpy(moved, memory, old_size < size ? old_size : size);
+	wiping_free(memory);
+	return moved;
+}
+
 int http_client_new(const struct http_client_options *options, struct http_client **ret_client)
 {
 	struct http_client *client;
-	CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+	CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc, strdup,
+					     calloc);
 
 	if (code)
 		return code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EIO;
