@@ -2,7 +2,7 @@
  * The JSON around a client key, and the PKCS#12 in it. The first byte chooses: whole JSON, or PKCS#12 to be
  * wrapped.
  */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "crypto/client_key.h"
 #include "crypto/encoding.h"

@@ -2,7 +2,7 @@
  * What a server says is stored: data id, data key and content, each up to a NUL, through crypto/cipher with a
  * keyring. Only what was sealed may open, so nothing but the seeds themselves ever does.
  */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* crypto/encoding: what decodes must encode to the very same text. */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "crypto/encoding.h"
 

@@ -1,5 +1,5 @@
 /* The file of a keyring, and one of an access key. */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <unistd.h>
 

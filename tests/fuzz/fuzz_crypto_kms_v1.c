@@ -1,5 +1,5 @@
 /* Answers of the shared gateway. */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_crypto_answer.h"
 
 #include "crypto/kms_v1.c"

@@ -2,7 +2,7 @@
  * Answers of a dedicated instance, and blobs on the way to it: the input is the answer to each request, and a
  * blob itself.
  */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_crypto_answer.h"
 
 #include "crypto/client_key.h"

@@ -1,5 +1,5 @@
 /* crypto/protobuf: any bytes; what was read is written again and must read the same. */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "crypto/protobuf.h"
 

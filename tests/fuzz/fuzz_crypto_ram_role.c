@@ -1,5 +1,5 @@
 /* Answers of a metadata service: token, name of the role and credentials are all the input. */
-#include "tests/fuzz/fuzz_crypto.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_crypto_answer.h"
 
 #include "crypto/ram_role.c"

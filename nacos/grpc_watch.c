@@ -1,0 +1,523 @@
+/*
+ * The set of what is watched, and what other threads note in it: callers what they want, the
+ * connection's thread what the server says. None of them waits for anything here.
+ */
+#include "nacos/grpc_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "nacos/grpc_watch_private.h"
+#include "util/cleanup.h"
+
+#define FIRST_BUCKET_COUNT 256
+
+/*
+ * Beyond so many names that nobody has taken yet, the caller is better off comparing all of them.
+ */
+#define NAMES_MAX 10000
+
+/* The part of the set's lock that every function here begins and ends with. */
+static void unlock_and_wake(struct nacos_watch *watch)
+{
+	pthread_cond_signal(&watch->changed);
+	pthread_mutex_unlock(&watch->lock);
+}
+
+const char *nacos_watch_own_namespace(const char *namespace_id)
+{
+	return namespace_id && namespace_id[0] ? namespace_id : "public";
+}
+
+/* ---- the lists ---- */
+
+void nacos_watch_set_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+{
+	if (entry->pending)
+		return;
+	entry->pending = true;
+	entry->pending_next = NULL;
+	entry->pending_link = watch->pending_end;
+	*watch->pending_end = entry;
+	watch->pending_end = &entry->pending_next;
+	watch->pending_count++;
+}
+
+void nacos_watch_take_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+{
+	if (!entry->pending)
+		return;
+	entry->pending = false;
+	*entry->pending_link = entry->pending_next;
+	if (entry->pending_next)
+		entry->pending_next->pending_link = entry->pending_link;
+	else
+		watch->pending_end = entry->pending_link;
+	watch->pending_count--;
+}
+
+void nacos_watch_set_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+{
+	if (entry->changed)
+		return;
+	entry->changed = true;
+	entry->changed_next = NULL;
+	entry->changed_link = watch->reports_end;
+	*watch->reports_end = entry;
+	watch->reports_end = &entry->changed_next;
+}
+
+void nacos_watch_take_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+{
+	if (!entry->changed)
+		return;
+	entry->changed = false;
+	*entry->changed_link = entry->changed_next;
+	if (entry->changed_next)
+		entry->changed_next->changed_link = entry->changed_link;
+	else
+		watch->reports_end = entry->changed_link;
+}
+
+void nacos_watch_set_refused(struct nacos_watch *watch, struct nacos_watch_entry *entry,
+			     bool refused)
+{
+	if (entry->refused == refused)
+		return;
+	entry->refused = refused;
+	watch->refused_count += refused ? 1 : -1;
+}
+
+/* ---- the table ---- */
+
+/* FNV-1a from a seed, with the NUL of each part, so that "a", "bc" is not "ab", "c". */
+static uint64_t hash_part(uint64_t hash, const char *part)
+{
+	size_t size = strlen(part) + 1;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char)part[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static uint64_t hash_key(const struct nacos_watch *watch, const struct nacos_key *key)
+{
+	uint64_t hash = hash_part(watch->seed, key->namespace_id);
+
+	hash = hash_part(hash_part(hash, key->group), key->data_id);
+	/* FNV leaves the low bits, which choose the bucket, the weakest. */
+	hash ^= hash >> 32;
+	hash *= UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 29;
+}
+
+/* What points to the entry of that key, or to the NULL where it belongs. */
+static struct nacos_watch_entry **find_link(struct nacos_watch *watch, const struct nacos_key *key,
+					    uint64_t hash)
+{
+	struct nacos_watch_entry **link = &watch->buckets[hash & (watch->bucket_count - 1)];
+
+	for (; *link; link = &(*link)->bucket_next) {
+		const struct nacos_watch_entry *entry = *link;
+
+		if (entry->hash == hash && strcmp(entry->key.data_id, key->data_id) == 0 &&
+		    strcmp(entry->key.group, key->group) == 0 &&
+		    strcmp(entry->key.namespace_id, key->namespace_id) == 0)
+			break;
+	}
+	return link;
+}
+
+struct nacos_watch_entry *nacos_watch_find(struct nacos_watch *watch, const struct nacos_key *key)
+{
+	return *find_link(watch, key, hash_key(watch, key));
+}
+
+static int grow(struct nacos_watch *watch, size_t bucket_count)
+{
+	struct nacos_watch_entry **buckets =
+		calloc(bucket_count, sizeof(struct nacos_watch_entry *));
+
+	if (!buckets)
+		return -ENOMEM;
+	for (size_t i = 0; i < watch->bucket_count; i++) {
+		struct nacos_watch_entry *entry, *next;
+
+		for (entry = watch->buckets[i]; entry; entry = next) {
+			struct nacos_watch_entry **bucket =
+				&buckets[entry->hash & (bucket_count - 1)];
+
+			next = entry->bucket_next;
+			entry->bucket_next = *bucket;
+			*bucket = entry;
+		}
+	}
+	free(watch->buckets);
+	watch->buckets = buckets;
+	watch->bucket_count = bucket_count;
+	return 0;
+}
+
+/* Copies the texts of a key to memory that has room for them, and points a key at them. */
+static void place_key(const struct nacos_key *key, char *memory, struct nacos_key *ret_key)
+{
+	ret_key->namespace_id = memory;
+	memory = stpcpy(memory, key->namespace_id) + 1;
+	ret_key->group = memory;
+	memory = stpcpy(memory, key->group) + 1;
+	ret_key->data_id = memory;
+	strcpy(memory, key->data_id);
+}
+
+static size_t key_size(const struct nacos_key *key)
+{
+	return strlen(key->namespace_id) + strlen(key->group) + strlen(key->data_id) + 3;
+}
+
+static struct nacos_watch_entry *add(struct nacos_watch *watch, const struct nacos_key *key)
+{
+	struct nacos_watch_entry *entry, **link;
+
+	if (watch->entry_count >= watch->bucket_count && grow(watch, 2 * watch->bucket_count))
+		return NULL;
+	entry = calloc(1, sizeof(*entry) + key_size(key));
+	if (!entry)
+		return NULL;
+	place_key(key, (char *)(entry + 1), &entry->key);
+	entry->hash = hash_key(watch, key);
+	link = find_link(watch, key, entry->hash);
+	*link = entry;
+	watch->entry_count++;
+	return entry;
+}
+
+void nacos_watch_remove(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+{
+	*find_link(watch, &entry->key, entry->hash) = entry->bucket_next;
+	nacos_watch_take_pending(watch, entry);
+	nacos_watch_take_changed(watch, entry);
+	nacos_watch_set_refused(watch, entry, false);
+	watch->entry_count--;
+	free(entry);
+}
+
+/* ---- what callers want ---- */
+
+int nacos_grpc_watch(struct nacos_grpc *grpc, const struct nacos_key *key, const char *md5)
+{
+	struct nacos_watch *watch = grpc->watch;
+	struct nacos_watch_entry *entry;
+
+	pthread_mutex_lock(&watch->lock);
+	entry = nacos_watch_find(watch, key);
+	if (!entry)
+		entry = add(watch, key);
+	if (!entry) {
+		pthread_mutex_unlock(&watch->lock);
+		return -ENOMEM;
+	}
+	snprintf(entry->md5, sizeof(entry->md5), "%s", md5);
+	if (!entry->wanted) {
+		entry->wanted = true;
+		watch->wanted_count++;
+		/* One that is busy is put there when the thread sees that it is wanted again. */
+		if (!entry->busy)
+			nacos_watch_set_pending(watch, entry);
+	}
+	unlock_and_wake(watch);
+	return 0;
+}
+
+void nacos_grpc_unwatch(struct nacos_grpc *grpc, const struct nacos_key *key)
+{
+	struct nacos_watch *watch = grpc->watch;
+	struct nacos_watch_entry *entry;
+
+	pthread_mutex_lock(&watch->lock);
+	entry = nacos_watch_find(watch, key);
+	if (entry && entry->wanted) {
+		entry->wanted = false;
+		watch->wanted_count--;
+		nacos_watch_take_changed(watch, entry);
+		nacos_watch_set_refused(watch, entry, false);
+		/* One that is busy is dealt with by the thread, when it sees that. */
+		if (!entry->busy && watch->epoch != 0 && entry->told_epoch == watch->epoch)
+			nacos_watch_set_pending(watch, entry);
+		else if (!entry->busy)
+			nacos_watch_remove(watch, entry);
+	}
+	unlock_and_wake(watch);
+}
+
+bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key)
+{
+	struct nacos_watch *watch = grpc->watch;
+	const struct nacos_watch_entry *entry;
+	bool watched;
+
+	pthread_mutex_lock(&watch->lock);
+	entry = nacos_watch_find(watch, key);
+	watched = entry && entry->wanted && !entry->refused && watch->epoch != 0 &&
+		  entry->told_epoch == watch->epoch;
+	pthread_mutex_unlock(&watch->lock);
+	return watched;
+}
+
+static struct nacos_watch_names *find_names(struct nacos_watch *watch, const char *namespace_id)
+{
+	struct nacos_watch_names *names = watch->namespaces;
+
+	while (names && strcmp(names->namespace_id, namespace_id) != 0)
+		names = names->next;
+	return names;
+}
+
+int nacos_grpc_watch_names(struct nacos_grpc *grpc, const char *namespace_id)
+{
+	struct nacos_watch *watch = grpc->watch;
+	struct nacos_watch_names *names;
+	int error = 0;
+
+	pthread_mutex_lock(&watch->lock);
+	names = find_names(watch, namespace_id);
+	if (!names) {
+		size_t size = strlen(namespace_id) + 1;
+
+		names = calloc(1, sizeof(*names) + size);
+		if (names) {
+			names->namespace_id = memcpy(names + 1, namespace_id, size);
+			names->next = watch->namespaces;
+			watch->namespaces = names;
+		} else {
+			error = -ENOMEM;
+		}
+	}
+	if (names && !names->wanted) {
+		names->wanted = true;
+		names->tried = names->reported = false;
+	}
+	unlock_and_wake(watch);
+	return error;
+}
+
+void nacos_grpc_unwatch_names(struct nacos_grpc *grpc, const char *namespace_id)
+{
+	struct nacos_watch *watch = grpc->watch;
+	struct nacos_watch_names *names;
+
+	pthread_mutex_lock(&watch->lock);
+	names = find_names(watch, namespace_id);
+	/* The thread tells the server. It stays in the list: there are few, and they come back. */
+	if (names && names->wanted) {
+		names->wanted = false;
+		names->tried = false;
+	}
+	unlock_and_wake(watch);
+}
+
+void nacos_grpc_get_watch_counts(struct nacos_grpc *grpc, struct nacos_watch_counts *ret_counts)
+{
+	struct nacos_watch *watch = grpc->watch;
+
+	pthread_mutex_lock(&watch->lock);
+	ret_counts->watched = watch->wanted_count;
+	ret_counts->waiting = watch->pending_count + watch->busy_count;
+	if (watch->epoch == 0)
+		ret_counts->waiting = watch->wanted_count;
+	ret_counts->refused = watch->refused_count;
+	pthread_mutex_unlock(&watch->lock);
+}
+
+/* ---- what the connection's thread notes ---- */
+
+void nacos_watch_connection_up(struct nacos_watch *watch, uint64_t epoch, bool can_narrow,
+			       bool has_fuzzy_watch)
+{
+	pthread_mutex_lock(&watch->lock);
+	watch->epoch = epoch;
+	watch->can_narrow = can_narrow;
+	watch->has_fuzzy_watch = has_fuzzy_watch;
+	unlock_and_wake(watch);
+}
+
+void nacos_watch_connection_down(struct nacos_watch *watch)
+{
+	pthread_mutex_lock(&watch->lock);
+	watch->epoch = 0;
+	unlock_and_wake(watch);
+}
+
+void nacos_watch_note_change(struct nacos_watch *watch, const char *namespace_id, const char *group,
+			     const char *data_id)
+{
+	const struct nacos_key key = {
+		.namespace_id = nacos_watch_own_namespace(namespace_id),
+		.group = group,
+		.data_id = data_id,
+	};
+	struct nacos_watch_entry *entry;
+
+	pthread_mutex_lock(&watch->lock);
+	entry = nacos_watch_find(watch, &key);
+	if (entry && entry->wanted)
+		nacos_watch_set_changed(watch, entry);
+	unlock_and_wake(watch);
+}
+
+/* In place: %2B is '+', %25 is '%'. */
+static void decode_part(char *part)
+{
+	char *out = part;
+
+	for (; *part; part++) {
+		if (strncmp(part, "%2B", 3) == 0 || strncmp(part, "%25", 3) == 0) {
+			*out++ = part[2] == 'B' ? '+' : '%';
+			part += 2;
+		} else {
+			*out++ = *part;
+		}
+	}
+	*out = '\0';
+}
+
+/* Splits "dataId+group+namespace", in place. False when it is no such thing. */
+static bool split_group_key(char *group_key, struct nacos_key *ret_key)
+{
+	char *group = strchr(group_key, '+'), *namespace_id;
+
+	if (!group)
+		return false;
+	*group++ = '\0';
+	namespace_id = strchr(group, '+');
+	if (namespace_id)
+		*namespace_id++ = '\0';
+	if (!group_key[0] || !group[0])
+		return false;
+	decode_part(group_key);
+	decode_part(group);
+	if (namespace_id)
+		decode_part(namespace_id);
+	ret_key->data_id = group_key;
+	ret_key->group = group;
+	ret_key->namespace_id = nacos_watch_own_namespace(namespace_id);
+	return true;
+}
+
+struct nacos_watch_name *nacos_watch_name_new(const struct nacos_key *key, bool exists)
+{
+	struct nacos_watch_name *name = malloc(sizeof(*name) + key_size(key));
+
+	if (!name)
+		return NULL;
+	name->next = NULL;
+	name->exists = exists;
+	place_key(key, (char *)(name + 1), &name->key);
+	return name;
+}
+
+void nacos_watch_note_name(struct nacos_watch *watch, const char *group_key, bool exists)
+{
+	cleanup_free char *copy = strdup(group_key);
+	struct nacos_watch_name *name = NULL;
+	struct nacos_key key;
+
+	if (copy && !split_group_key(copy, &key))
+		return;
+	if (copy)
+		name = nacos_watch_name_new(&key, exists);
+	pthread_mutex_lock(&watch->lock);
+	if (!name || watch->name_count == NAMES_MAX) {
+		watch->names_lost = true;
+		free(name);
+	} else {
+		*watch->names_end = name;
+		watch->names_end = &name->next;
+		watch->name_count++;
+	}
+	unlock_and_wake(watch);
+}
+
+/* ---- life ---- */
+
+int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *events, void *arg,
+		    struct nacos_watch **ret_watch)
+{
+	struct nacos_watch *watch = calloc(1, sizeof(*watch));
+	pthread_condattr_t attributes;
+
+	if (!watch)
+		return -ENOMEM;
+	watch->grpc = grpc;
+	watch->events = *events;
+	watch->arg = arg;
+	watch->pending_end = &watch->pending;
+	watch->reports_end = &watch->reports;
+	watch->names_end = &watch->names;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&watch->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	/* Without random bytes, names that collide can be chosen: slow, but not wrong. */
+	if (getrandom(&watch->seed, sizeof(watch->seed), GRND_NONBLOCK) < 0)
+		watch->seed = (uintptr_t)watch;
+	if (grow(watch, FIRST_BUCKET_COUNT)) {
+		nacos_watch_free(watch);
+		return -ENOMEM;
+	}
+	*ret_watch = watch;
+	return 0;
+}
+
+int nacos_watch_start(struct nacos_watch *watch)
+{
+	int error = pthread_create(&watch->thread, NULL, nacos_watch_run, watch);
+
+	watch->is_started = !error;
+	return -error;
+}
+
+void nacos_watch_stop(struct nacos_watch *watch)
+{
+	if (!watch || !watch->is_started)
+		return;
+	atomic_store(&watch->stop, true);
+	pthread_mutex_lock(&watch->lock);
+	unlock_and_wake(watch);
+	pthread_join(watch->thread, NULL);
+	watch->is_started = false;
+}
+
+void nacos_watch_free(struct nacos_watch *watch)
+{
+	if (!watch)
+		return;
+	for (size_t i = 0; i < watch->bucket_count; i++) {
+		struct nacos_watch_entry *entry, *next;
+
+		for (entry = watch->buckets[i]; entry; entry = next) {
+			next = entry->bucket_next;
+			free(entry);
+		}
+	}
+	free(watch->buckets);
+	while (watch->names) {
+		struct nacos_watch_name *name = watch->names;
+
+		watch->names = name->next;
+		free(name);
+	}
+	while (watch->namespaces) {
+		struct nacos_watch_names *names = watch->namespaces;
+
+		watch->namespaces = names->next;
+		free(names);
+	}
+	nacos_watch_forget_limits(watch);
+	pthread_cond_destroy(&watch->changed);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
+}

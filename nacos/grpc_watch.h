@@ -1,0 +1,90 @@
+/*
+ * Which configs a server tells us about when they change, and, on 3.x, which namespaces it tells us
+ * about when configs appear or vanish in them.
+ *
+ * A config is watched with the MD5 of what the caller has ("" for "there is none": its creation is
+ * told). The server compares: what differs is reported as changed, then and at every later change.
+ * On each new connection, and every 3 minutes in case a push was lost, everything is compared again
+ * with the MD5s held then, so nothing is missed, only late; nacos_grpc_is_watched() says whether it
+ * would be late. The caller, when it has fetched or published another text, tells its MD5 with
+ * another nacos_grpc_watch(), which costs no request.
+ *
+ * A node of a server compares with its own memory, which lags a second or so behind a publish: a
+ * config may be reported that is only not yet what the caller published. It is the caller who must
+ * not take an older text for a newer one then.
+ *
+ * All of this is only for a struct nacos_grpc that was given events.
+ *
+ * Events come from the thread of the watch, one at a time, without a lock. They may call anything
+ * here and in nacos/grpc.h but nacos_grpc_free(), and should be short: the next event, and telling
+ * the server about what is watched, wait for them.
+ */
+#ifndef NACOSFS_NACOS_GRPC_WATCH_H
+#define NACOSFS_NACOS_GRPC_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "nacos/config.h"
+#include "nacos/grpc.h"
+#include "util/hash.h"
+
+struct nacos_watch_events {
+	/*
+	 * The server's text is probably not that of the MD5 held: fetch it. Changes that come
+	 * faster than this is called are reported once.
+	 */
+	void (*changed)(void *arg, const struct nacos_key *key);
+
+	/*
+	 * The server does not let this account watch the config (2.2 and older want a right on the
+	 * whole namespace): its changes will not be told. Asked again with each comparison.
+	 */
+	void (*refused)(void *arg, const struct nacos_key *key);
+
+	/* In a watched namespace, a config was created (or is there), or deleted. */
+	void (*named)(void *arg, const struct nacos_key *key, bool exists);
+
+	/*
+	 * From now on (error 0) all that appears or vanishes in the namespace is told; what did so
+	 * before is not: compare the names once. Or it is not:
+	 *
+	 * -EOPNOTSUPP  the server has no such watch (before 3.0)
+	 * -EACCES      it wants the right to read all of "public", whichever namespace is asked for
+	 * -EDQUOT      it watches so many patterns already, for all its clients together
+	 * -E2BIG       the namespace has more configs than it watches by pattern: some are told
+	 * -EIO and others  no answer; asked again soon
+	 *
+	 * Also after each lost connection, as soon as there is another one.
+	 */
+	void (*names_watched)(void *arg, const char *namespace_id, int error);
+
+	/*
+	 * true: the server knows of all that is watched (but what was refused), and a change will
+	 * be told at once. false: it won't, from now on.
+	 */
+	void (*live)(void *arg, bool live);
+};
+
+/* Watches the config, or tells another MD5 of it. 0 or -ENOMEM. */
+int nacos_grpc_watch(struct nacos_grpc *grpc, const struct nacos_key *key, const char *md5);
+
+/* Does nothing when it is not watched. An event about it may still be under way. */
+void nacos_grpc_unwatch(struct nacos_grpc *grpc, const struct nacos_key *key);
+
+/* Would a change of it be told at once, as far as is known now? */
+bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key);
+
+/* Watches the names in a namespace; there are few of these. 0 or -ENOMEM. */
+int nacos_grpc_watch_names(struct nacos_grpc *grpc, const char *namespace_id);
+void nacos_grpc_unwatch_names(struct nacos_grpc *grpc, const char *namespace_id);
+
+struct nacos_watch_counts {
+	size_t watched; /* by callers */
+	size_t waiting; /* the server does not know of them yet */
+	size_t refused;
+};
+
+void nacos_grpc_get_watch_counts(struct nacos_grpc *grpc, struct nacos_watch_counts *ret_counts);
+
+#endif
