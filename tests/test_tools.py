@@ -67,6 +67,33 @@ class Command:
 SUBSTITUTE = "s/8080/9090/"
 PYTHON_READ = "import os, shutil, tempfile; new = open('app.yaml').read().replace('8080', '9090'); "
 
+def java(statements: str) -> str:
+    """A shell command that runs a Java program with the file and its new text."""
+    return f"""cat > $work/Save.java <<'END'
+import java.nio.file.*;
+public class Save {{
+    public static void main(String[] arguments) throws Exception {{
+        Path file = Path.of("app.yaml");
+        String text = Files.readString(file).replace("8080", "9090");
+        {statements}
+    }}
+}}
+END
+java $work/Save.java"""
+
+
+INI = b"[server]\nport = 8080\nname = demo\n"
+
+# Of tools that know a format: an .ini file.
+INI_COMMANDS = {
+    "crudini": Command("crudini --set app.ini server port 9090", ("crudini",)),
+    "crudini --inplace": Command("crudini --inplace --set app.ini server port 9090", ("crudini",)),
+    "augtool": Command("augtool -s --noautoload --transform \"Puppet.lns incl $PWD/app.ini\" "
+                       "set /files$PWD/app.ini/server/port 9090 > $work/log || cat $work/log >&2", ("augtool",)),
+    "augtool -b": Command("augtool -b -s --noautoload --transform \"Puppet.lns incl $PWD/app.ini\" "
+                          "set /files$PWD/app.ini/server/port 9090 > $work/log || cat $work/log >&2", ("augtool",)),
+}
+
 COMMANDS = {
     # edit in place
     "sed -i": Command(f"sed -i {SUBSTITUTE} app.yaml"),
@@ -128,6 +155,15 @@ COMMANDS = {
         "f.flush(); os.fsync(f.fileno()); f.close(); shutil.copymode('app.yaml', f.name); "
         "os.replace(f.name, 'app.yaml')\""),
     # names
+    "java Files.write": Command(java("Files.writeString(file, text);"), ("javac",)),
+    "java atomic move": Command(java("""Path temp = Path.of("app.yaml.tmp");
+        Files.writeString(temp, text); Files.move(temp, file, StandardCopyOption.ATOMIC_MOVE);"""), ("javac",)),
+    "ansible lineinfile": Command("ansible -i localhost, -c local -e ansible_python_interpreter=/usr/bin/python3 localhost "
+                                  "-m lineinfile -a \"path=$PWD/app.yaml regexp='8080' line='  port: 9090'\" > $work/log "
+                                  "|| cat $work/log >&2", ("ansible",)),
+    "ansible copy": Command("ansible -i localhost, -c local -e ansible_python_interpreter=/usr/bin/python3 localhost "
+                            "-m copy -a \"src=$work/app.yaml dest=$PWD/app.yaml\" > $work/log || cat $work/log >&2",
+                            ("ansible",)),
     "mv to a new name": Command("mv app.yaml moved.yaml",
                                 result={CONFIG: Left(None, "D"), "moved.yaml": Left(START, "I")}),
     "cp to a new name": Command("cp app.yaml copy.yaml",
@@ -264,6 +300,11 @@ def vi_editors(program: str) -> dict[str, Editor]:
 
 
 NANO_EDIT = ("?port: 8080", "<Down><C-k>  port: 9090<Enter>")
+EMACS_SAVE = ("?port: 8080", "<M-%>", "?Query replace", "8080<Enter>", "?with", "9090<Enter>", "?Query replacing", "!",
+              "?Replaced 1", "<C-x>", "<C-s>", "?Wrote", "<C-x>", "<C-c>")
+MICRO_EDIT = ("<C-e>", "?>", "replaceall 8080 9090<Enter>", "?Replaced 1")
+JOE_EDIT = ("<C-k>", "f", "?Find", "8080<Enter>", "r<Enter>", "?Replace with", "9090<Enter>", "?Replace", "y")
+
 EDITORS = {
     **vi_editors("vim"),
     **vi_editors("vim.tiny"),
@@ -273,7 +314,23 @@ EDITORS = {
     "nano, exit and yes": Editor(("nano", CONFIG),
                                  (*NANO_EDIT, "<C-x>", "?Save modified", "y", "?to Write", "<Enter>")),
     "busybox vi": Editor(("busybox", "vi", CONFIG), ("?port: 8080", *VI_EDIT, ":wq<Enter>")),
+    "neovim": Editor(("nvim", CONFIG), ("?port: 8080", *VI_EDIT, ":wq<Enter>")),
+    "emacs": Editor(("emacs", "-nw", "-Q", CONFIG), EMACS_SAVE),
+    "emacs, not a first backup": Editor(("emacs", "-nw", "-Q", "--eval", "(setq make-backup-files nil)", CONFIG), EMACS_SAVE),
+    "micro": Editor(("micro", CONFIG), ("?port: 8080", *MICRO_EDIT, "<C-s>", "?Saved", "<C-q>")),
+    "joe": Editor(("joe", "-asis", CONFIG), ("?port: 8080", *JOE_EDIT, "<C-k>", "x")),
 }
+
+
+@pytest.mark.parametrize("name", INI_COMMANDS)
+def test_command_on_an_ini_file(bench: Bench, name: str) -> None:  # noqa: F811
+    command = INI_COMMANDS[name]
+    need(*command.needs)
+    place = bench.place(name)
+    place.add("app.ini", INI)
+    place.run(command.text, command.shell)
+    result = {CONFIG: Left(START, ""), "app.ini": Left(INI.replace(b"8080", b"9090"), "U")}
+    place.check(result)
 
 
 @pytest.mark.parametrize("name", EDITORS)
