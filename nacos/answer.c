@@ -27,6 +27,7 @@ static bool is_about_token(const char *words)
 {
 	static const char *const phrases[] = {
 		"token expired", "token invalid", "user not found", "unknown user", "code: 401",
+		"invalid signature", /* made by another server, or before its key was changed */
 	};
 
 	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
@@ -103,7 +104,7 @@ int nacos_answer_fail_malformed(const char *what, struct call *call)
 const char *nacos_answer_phrase(const struct http_answer *answer)
 {
 	static const char *const phrases[] = {
-		"authorization failed", "token expired", "token invalid", "user not found",
+		"authorization failed", "Invalid signature", "token expired", "token invalid", "user not found",
 		"unknown user", "access denied", "Param check invalid", "illegal char",
 		"invalid dataId", "invalid group", "invalid type", "is blank", "too long",
 		"beyond the limit", "over limit", "not present", "server limit match",

@@ -410,6 +410,7 @@ static void test_refusals(void **state)
 	} cases[] = {
 		{ 403, "{\"message\":\"token expired!\"}", NACOS_REFUSAL_TOKEN },
 		{ 403, "{\"message\":\"token invalid!\"}", NACOS_REFUSAL_TOKEN },
+		{ 403, "{\"message\":\"Invalid signature\"}", NACOS_REFUSAL_TOKEN },
 		{ 403, "{\"message\":\"user not found!\"}", NACOS_REFUSAL_TOKEN },
 		{ 403, "unknown user!", NACOS_REFUSAL_TOKEN },
 		{ 403, "{\"message\":\"Code: 401, Message: User not found! Please check\"}", NACOS_REFUSAL_TOKEN },
