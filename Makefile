@@ -4,6 +4,9 @@
 #   make demo            sets up everything on a fresh Debian 12 and shows the main job; make demo-stop cleans up
 #   make check           installs what the tests need and passes all of them (as root)
 #   make unit            only the C unit tests
+#   make bench           measures a mount against the bare calls (as root)
+#   make soak            saves under random faults for long: SAVES=2000, SEED=N to repeat (as root)
+#   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
 #   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan
 #   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
@@ -115,7 +118,26 @@ uninstall:
 	rm -f $(DESTDIR)$(mounthelperdir)/mount.nacosfs $(DESTDIR)$(bindir)/nacosfs \
 		$(DESTDIR)$(mandir)/man8/mount.nacosfs.8 $(DESTDIR)$(mandir)/man8/nacosfs.8
 
+bench: all
+	/usr/bin/python3 tests/bench/bench.py
+
+SAVES ?= 2000
+soak: all
+	NACOSFS_FAULT_SAVES=$(SAVES) NACOSFS_FAULT_SEED=$(SEED) /usr/bin/python3 -m pytest -s -q tests/test_faults.py -k random
+
+ROUNDS ?= 100000
+FUZZ_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libnacosfs.a
+	@mkdir -p $(@D)
+	$(call quiet,FUZZ)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnacosfs.a $(LIBS)
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+	@set -e; for program in $^; do echo "$$program"; $$program $(ROUNDS); done
+
+fuzz:
+	$(MAKE) asan GOAL=fuzz-programs ROUNDS=$(ROUNDS)
+
 clean:
 	rm -rf build build-asan nacosfs
 
-.PHONY: all unit-programs unit asan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit bench soak fuzz fuzz-programs asan demo demo-stop check install uninstall clean
