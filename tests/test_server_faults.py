@@ -182,53 +182,6 @@ def test_hanging_server_makes_a_removal_fail_or_happen_later(own: OwnServer) -> 
     own.mounted.path.stat()
 
 
-WRITER = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-path, how, content = sys.argv[1], sys.argv[2], sys.argv[3].encode()
-temp = f"{os.path.dirname(path)}/.{os.path.basename(path)}.tmp"
-descriptor = os.open(temp if how == "rename" else path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-os.write(descriptor, content)
-if how == "rename":
-    os.close(descriptor)
-print("written", flush=True)
-sys.stdin.readline()
-if how == "fsync":
-    os.fsync(descriptor)
-elif how == "close":
-    os.close(descriptor)
-else:
-    os.rename(temp, path)
-print("saved", flush=True)
-"""
-
-
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
-@pytest.mark.parametrize("how", EDITS)
-def test_save_on_a_hanging_server_can_be_interrupted(space: Space, mount: Mounts, how: str, end: signal.Signals) -> None:
-    """^C while an editor hangs in its save: it ends soon; its text, which was complete, is kept."""
-    space.publish(CONFIG, OLD)
-    with TcpProxy(space.server.port) as proxy:
-        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, timeout=30)
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, mounted.path / CONFIG, how, NEW.decode()],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert writer.stdout.readline() == "written\n"
-        proxy.stall()
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-        wait_until(lambda: b"fuse" in Path(f"/proc/{writer.pid}/stack").read_bytes(), what="the writer to wait")
-        time.sleep(0.2)  # so that the request of the save is on its way
-        started = time.monotonic()
-        writer.send_signal(end)
-        assert writer.wait(20) == -end
-        assert time.monotonic() - started < 1.5
-        wait_until(lambda: kept_texts(mounted) == [NEW] or how == "rename", what="the text to be kept")
-        assert writer.stdout.read() == ""
-        proxy.resume()
-        wait_until(lambda: mounted.path.joinpath(CONFIG).read_bytes() in (OLD, NEW), BACK, "the mount to come back")
-    assert space.detail(CONFIG).content in (OLD, NEW)
-
-
 # -------------------------------------------------------------- a server that dies
 
 
@@ -299,39 +252,80 @@ def test_server_that_dies_in_a_series_of_saves(own: OwnServer) -> None:
         wait_until(lambda: saver.path.read_bytes() == own.content(saver.path), BACK, "the mount to show it")
 
 
-def test_server_that_is_away_for_a_moment_costs_one_save(own: OwnServer) -> None:
-    """No restart of the mount, no wait: the next save after the outage works."""
-    path = own.config()
-    with TcpProxy(own.server.port) as proxy:
-        mounts = Mounts()
-        try:
-            mounted = mounts(own.server, own.space.namespace, own.space.group, port=proxy.port, timeout=TIMEOUT)
-            file = mounted.path / path.name
-            descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC)
-            os.write(descriptor, NEW)
-            proxy.refuse()
-            with fails_with(errno.EHOSTUNREACH, errno.EIO, errno.ETIMEDOUT):
-                os.close(descriptor)
-            proxy.resume()
-            (kept,) = (mounted.path / ".nacosfs" / "unsaved").iterdir()
-            wait_until(lambda: file.read_bytes() == OLD, BACK, "the mount to come back")
-            subprocess.run(["cp", kept / "yours", file], check=True)
-            assert own.content(path) == NEW
-            assert kept_texts(mounted) == []
-        finally:
-            mounts.close()
+# ----------------------------------------------------- a server that is away for a moment
 
 
-def test_host_without_an_address_is_passed_over(own: OwnServer) -> None:
-    mounts = Mounts()
-    try:
-        source = f"nacos://no-such-host.invalid,127.0.0.1:{own.server.port}/{own.space.namespace}/{own.space.group}"
-        mounted = mounts.mount(source, {**mounts.default_options(own.server), "timeout": TIMEOUT})
-        path = mounted.path / own.config().name
-        write_all(path, NEW)
-        assert own.content(path) == NEW
-    finally:
-        mounts.close()
+WRITER = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+path, how, content = sys.argv[1], sys.argv[2], sys.argv[3].encode()
+temp = f"{os.path.dirname(path)}/.{os.path.basename(path)}.tmp"
+descriptor = os.open(temp if how == "rename" else path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.write(descriptor, content)
+if how == "rename":
+    os.close(descriptor)
+print("written", flush=True)
+sys.stdin.readline()
+if how == "fsync":
+    os.fsync(descriptor)
+elif how == "close":
+    os.close(descriptor)
+else:
+    os.rename(temp, path)
+print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
+@pytest.mark.parametrize("how", EDITS)
+def test_save_on_a_hanging_server_can_be_interrupted(space: Space, mount: Mounts, how: str, end: signal.Signals) -> None:
+    """^C while an editor hangs in its save: it ends soon; its text, which was complete, is kept."""
+    space.publish(CONFIG, OLD)
+    with TcpProxy(space.server.port) as proxy:
+        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, timeout=30)
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, mounted.path / CONFIG, how, NEW.decode()],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout.readline() == "written\n"
+        proxy.stall()
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+        wait_until(lambda: b"fuse" in Path(f"/proc/{writer.pid}/stack").read_bytes(), what="the writer to wait")
+        time.sleep(0.2)  # so that the request of the save is on its way
+        started = time.monotonic()
+        writer.send_signal(end)
+        assert writer.wait(20) == -end
+        assert time.monotonic() - started < 1.5
+        wait_until(lambda: kept_texts(mounted) == [NEW] or how == "rename", what="the text to be kept")
+        assert writer.stdout.read() == ""
+        proxy.resume()
+        wait_until(lambda: mounted.path.joinpath(CONFIG).read_bytes() in (OLD, NEW), BACK, "the mount to come back")
+    assert space.detail(CONFIG).content in (OLD, NEW)
+
+
+def test_server_that_is_away_for_a_moment_costs_one_save(space: Space, mount: Mounts) -> None:
+    """No restart of the mount: when it is back, the kept text is saved with cp."""
+    space.publish(CONFIG, OLD)
+    with TcpProxy(space.server.port) as proxy:
+        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, timeout=TIMEOUT)
+        file = mounted.path / CONFIG
+        commit = edit_and_close(file, NEW)
+        proxy.refuse()
+        with fails_with(errno.EHOSTUNREACH, errno.EIO, errno.ETIMEDOUT):
+            commit()
+        proxy.resume()
+        (kept,) = (mounted.path / ".nacosfs" / "unsaved").iterdir()
+        wait_until(lambda: file.read_bytes() == OLD, BACK, "the mount to come back")
+        subprocess.run(["cp", kept / "yours", file], check=True)
+        assert space.detail(CONFIG).content == NEW
+        assert kept_texts(mounted) == []
+
+
+def test_host_without_an_address_is_passed_over(space: Space, mount: Mounts) -> None:
+    space.publish(CONFIG, OLD)
+    source = f"nacos://no-such-host.invalid,127.0.0.1:{space.server.port}/{space.namespace}/{space.group}"
+    mounted = mount.mount(source, {**mount.default_options(space.server), "timeout": TIMEOUT})
+    write_all(mounted.path / CONFIG, NEW)
+    assert space.detail(CONFIG).content == NEW
 
 
 # --------------------------------------------------------- a machine without room
@@ -380,8 +374,8 @@ def test_cache_directory_that_cannot_be_written(space: Space, mount: Mounts, tmp
         assert "in memory only" in mounted.log_text()
 
 
-def address_space(pid: int) -> int:
-    size = re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def data_size(pid: int) -> int:
+    size = re.search(r"VmData:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(size[1]) * 1024
 
 
@@ -392,8 +386,8 @@ def test_little_memory(space: Space, mount: Mounts) -> None:
     path = mounted.path / CONFIG
     write_all(path, NEW)
     write_all(mounted.path / ".small.swp", b"scratch\n")
-    limit = address_space(mounted.pid) + (24 << 20)
-    resource.prlimit(mounted.pid, resource.RLIMIT_AS, (limit, limit))
+    limit = data_size(mounted.pid) + (24 << 20)
+    resource.prlimit(mounted.pid, resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
     refused: Counter[str] = Counter()
     for number in range(8):
         try:
@@ -411,7 +405,7 @@ def test_little_memory(space: Space, mount: Mounts) -> None:
         content = f"after: {number}\n".encode()
         write_all(path, content)
         assert path.read_bytes() == space.detail(CONFIG).content == content
-    resource.prlimit(mounted.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(mounted.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def test_saves_with_hardly_any_memory_are_told_or_done(space: Space, mount: Mounts) -> None:
@@ -423,8 +417,8 @@ def test_saves_with_hardly_any_memory_are_told_or_done(space: Space, mount: Moun
     outcomes: Counter[str] = Counter()
     stored = NEW
     for number in range(20):
-        limit = address_space(mounted.pid) + ((20 - number) << 17)
-        resource.prlimit(mounted.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        limit = data_size(mounted.pid) + ((20 - number) << 17)
+        resource.prlimit(mounted.pid, resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
         content = f"number: {number}\n".encode() * 20_000
         try:
             write_all(path, content)
@@ -434,7 +428,7 @@ def test_saves_with_hardly_any_memory_are_told_or_done(space: Space, mount: Moun
             outcomes[errno.errorcode[error.errno]] += 1
             assert space.detail(CONFIG).content in (stored, content)
         stored = space.detail(CONFIG).content
-    resource.prlimit(mounted.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(mounted.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert mounted.process.poll() is None, outcomes
     write_all(path, NEW)
     assert space.detail(CONFIG).content == NEW
