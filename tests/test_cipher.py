@@ -213,6 +213,7 @@ def memory_has(pid: int, needle: bytes) -> list[str]:
     return found
 
 
+@pytest.mark.slow  # and under AddressSanitizer there are terabytes of mappings to search
 def test_secret_is_nowhere_once_the_file_is_closed(vault: Space, mount: Mounts, keyring: Path, tmp_path: Path) -> None:
     needle = b"planted-" + os.urandom(12).hex().encode()
     cache = tmp_path / "cache"
