@@ -320,19 +320,7 @@ void tree_destroy(struct tree *tree)
 
 int tree_wait(struct tree *tree, struct call *call)
 {
-	int error = call_check(call);
-
-	if (error)
-		return error;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)call_slice_ms(call) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_cond_timedwait(&tree->changed, &tree->lock, &until);
-	return 0;
+	return call_wait(call, &tree->changed, &tree->lock);
 }
 
 /* -------------------------------------------------------------------- names */

@@ -157,18 +157,9 @@ void nacos_client_free(struct nacos_client *client)
 
 int nacos_client_wait(struct nacos_client *client, struct call *call)
 {
-	int64_t slice_ms = call_slice_ms(call);
-	struct timespec until;
+	int error = call_wait(call, &client->changed, &client->lock);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += slice_ms / 1000;
-	until.tv_nsec += slice_ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_cond_timedwait(&client->changed, &client->lock, &until);
-	return call_check(call);
+	return error ? error : call_check(call);
 }
 
 struct nacos_features nacos_client_features(struct nacos_client *client)

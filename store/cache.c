@@ -69,19 +69,7 @@ static struct cache *cache_of(struct store *store)
 /* Waits, with the lock, until something was fetched or the next slice of the call is over. */
 static int wait_fetched(struct cache *cache, struct call *call)
 {
-	int error = call_check(call);
-
-	if (error)
-		return error;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)call_slice_ms(call) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_cond_timedwait(&cache->fetched, &cache->lock, &until);
-	return 0;
+	return call_wait(call, &cache->fetched, &cache->lock);
 }
 
 /* ------------------------------------------------------------------ entries */

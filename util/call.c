@@ -109,3 +109,20 @@ int call_fail(struct call *call, int error, const char *format, ...)
 	memcpy(call->reason, reason, sizeof(reason));
 	return error;
 }
+
+int call_wait(struct call *call, pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+	int error = call_check(call);
+	struct timespec until;
+
+	if (error)
+		return error;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)call_slice_ms(call) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(condition, lock, &until);
+	return 0;
+}

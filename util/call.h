@@ -13,6 +13,7 @@
 #ifndef NACOSFS_UTIL_CALL_H
 #define NACOSFS_UTIL_CALL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,12 @@ int64_t call_left_ms(const struct call *call);
 
 /* How long to wait before the next call_check(): at most CALL_SLICE_MS, and never past the deadline. */
 int call_slice_ms(const struct call *call);
+
+/*
+ * Waits on a condition (of CLOCK_MONOTONIC, with its lock held) for a slice at most; 0, or what call_check() said before
+ * that. The caller looks at what it waits for and calls again.
+ */
+int call_wait(struct call *call, pthread_cond_t *condition, pthread_mutex_t *lock);
 
 /* Sleeps delay_ms in slices. 0, or what call_check() said. */
 int call_sleep(struct call *call, int64_t delay_ms);
