@@ -334,6 +334,7 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 		.new_type = name_type(commit->key->data_id),
 	};
 	char text[KEY_TEXT_SIZE];
+	filesystem_grant_time(call, commit->content.size);
 	int error = store_put(filesystem->store, commit->key, &put, call, ret_version);
 
 	key_format(commit->key, text, sizeof(text));

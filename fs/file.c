@@ -126,7 +126,7 @@ static int set_size(struct request *request, struct node *node, struct handle *h
 		return -EACCES;
 	if (node->kind != NODE_CONFIG)
 		return scratch_resize(request_tree(request), node, (size_t)size);
-	if ((uint64_t)size > STORE_CONTENT_LIMIT)
+	if ((uint64_t)size > store_content_limit(request->filesystem->store))
 		return -EFBIG;
 	if (!handle || !handle->may_write)
 		return truncate_directly(request, node, (size_t)size);
@@ -374,11 +374,11 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 	fuse_reply_buf(fuse, version->content.data + offset, left < size ? left : size);
 }
 
-static int write_to_draft(struct handle *handle, const char *data, size_t size, off_t offset)
+static int write_to_draft(struct handle *handle, size_t limit, const char *data, size_t size, off_t offset)
 {
 	struct node *node = handle->node;
 
-	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT && !(handle->flags & O_APPEND))
+	if ((uint64_t)offset + size > limit && !(handle->flags & O_APPEND))
 		return -EFBIG;
 	int error = draft_change(handle);
 	if (error)
@@ -386,14 +386,14 @@ static int write_to_draft(struct handle *handle, const char *data, size_t size, 
 	/* The kernel computes the offset of an append from the size that it knows, which may be another version's. */
 	if (handle->flags & O_APPEND)
 		offset = (off_t)node->draft->content.size;
-	if ((uint64_t)offset + size > STORE_CONTENT_LIMIT)
+	if ((uint64_t)offset + size > limit)
 		return -EFBIG;
 	return buffer_write(&node->draft->content, data, size, (size_t)offset);
 }
 
-static int write_config(struct handle *handle, const char *data, size_t size, off_t offset)
+static int write_config(struct handle *handle, size_t limit, const char *data, size_t size, off_t offset)
 {
-	int error = handle->error ? handle->error : write_to_draft(handle, data, size, offset);
+	int error = handle->error ? handle->error : write_to_draft(handle, limit, data, size, offset);
 
 	if (error && !handle->error)
 		handle_fail(handle, error);
@@ -411,7 +411,7 @@ void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, o
 	request_start(&request, fuse);
 	request_lock(&request);
 	if (handle->node->kind == NODE_CONFIG)
-		error = write_config(handle, data, size, offset);
+		error = write_config(handle, store_content_limit(request.filesystem->store), data, size, offset);
 	else
 		error = scratch_write(request_tree(&request), handle->node, data, size, offset,
 				      handle->flags & O_APPEND);

@@ -5,6 +5,9 @@
 #include "fs/names.h"
 #include "util/clock.h"
 
+/* Servers were seen to take up to 2 s for each MiB. */
+#define TIME_PER_MIB_MS 3000
+
 mode_t filesystem_file_mode(const struct filesystem *filesystem)
 {
 	return FILE_MODE & ~filesystem->umask & (filesystem->read_only ? 0444 : 0777);
@@ -19,6 +22,11 @@ mode_t filesystem_directory_mode(const struct filesystem *filesystem)
 int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem)
 {
 	return filesystem->timeout_ms / 2 > 1000 ? filesystem->timeout_ms / 2 : filesystem->timeout_ms;
+}
+
+void filesystem_grant_time(struct call *call, size_t size)
+{
+	call->deadline_ms += (int64_t)(size >> 20) * TIME_PER_MIB_MS;
 }
 
 struct node *filesystem_add_node(struct filesystem *filesystem, struct node *parent, const char *name,

@@ -60,6 +60,9 @@ mode_t filesystem_directory_mode(const struct filesystem *filesystem);
  */
 int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem);
 
+/* Gives a call that saves size bytes the time that a server takes for so many, beyond its deadline. */
+void filesystem_grant_time(struct call *call, size_t size);
+
 /* A node with the owner, mode and times of this mount. With the lock; there must be no child of that name. */
 struct node *filesystem_add_node(struct filesystem *filesystem, struct node *parent, const char *name,
 				 enum node_kind kind);

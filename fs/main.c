@@ -29,6 +29,7 @@
 #include "fs/operations.h"
 #include "fs/unsaved.h"
 #include "nacos/client.h"
+#include "nacos/transport.h"
 #include "store/cache.h"
 #include "store/cipher_store.h"
 #include "store/nacos_store.h"
@@ -46,6 +47,7 @@
 struct program {
 	struct command_line command_line;
 	struct nacos_client *client;
+	struct nacos_transport *transport;
 	struct store *nacos;
 	struct store *cache;
 	struct key_service *key_service; /* NULL: none */
@@ -78,13 +80,39 @@ static int connect_client(struct program *program, struct call *call)
 	return error ? error : nacos_client_connect(program->client, call);
 }
 
+static int build_transport(struct program *program, struct call *call)
+{
+	static const enum nacos_transport_mode modes[] = {
+		[TRANSPORT_AUTO] = NACOS_TRANSPORT_AUTO,
+		[TRANSPORT_GRPC] = NACOS_TRANSPORT_GRPC,
+		[TRANSPORT_HTTP] = NACOS_TRANSPORT_HTTP,
+	};
+	const struct command_line *command_line = &program->command_line;
+	const struct mount_options *options = &command_line->options;
+	const struct tls_options tls = {
+		.ca_file = options->tls_ca_file,
+		.cert_file = options->tls_cert_file,
+		.key_file = options->tls_key_file,
+	};
+	const struct nacos_transport_options transport_options = {
+		.client = program->client,
+		.mode = modes[options->transport],
+		.hosts = command_line->source.hosts,
+		.host_count = command_line->source.host_count,
+		.tls = options->grpc_tls ? &tls : NULL,
+	};
+	int error = nacos_transport_new(&transport_options, &program->transport);
+
+	return error ? error : nacos_transport_check(program->transport, call);
+}
+
 static int build_stack(struct program *program)
 {
 	const struct cache_options cache_options = {
 		.content_limit = CACHE_CONTENT_LIMIT,
 		.refresh_ms = (int64_t)program->command_line.options.refresh_seconds * 1000,
 	};
-	int error = nacos_store_new(program->client, &program->nacos);
+	int error = nacos_store_new(program->transport, &program->nacos);
 
 	if (!error)
 		error = cache_new(program->nacos, &cache_options, &program->cache);
@@ -288,6 +316,8 @@ static int start(struct program *program, struct call *call)
 	if (!error)
 		error = connect_client(program, &network);
 	if (!error)
+		error = build_transport(program, &network);
+	if (!error)
 		error = build_stack(program);
 	if (!error)
 		error = build_filesystem(program);
@@ -319,10 +349,13 @@ static int serve(struct program *program)
 	struct nacos_features features = nacos_client_features(program->client);
 	log_info("%s (Nacos %s) is mounted on %s", program->command_line.source_text,
 		 features.generation->name, program->command_line.mountpoint);
+	if (nacos_transport_start(program->transport))
+		log_warning("no gRPC: its threads can't be started");
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
 	grace_stop(&program->filesystem);
+	nacos_transport_stop(program->transport);
 	error = error < 0 ? error : 0; /* a signal that ends the loop is no failure */
 out:
 	fuse_loop_cfg_destroy(config);
@@ -348,6 +381,7 @@ static void release(struct program *program)
 	store_free(program->cipher_store);
 	store_free(program->cache);
 	store_free(program->nacos);
+	nacos_transport_free(program->transport);
 	nacos_client_free(program->client);
 	cipher_free(program->cipher);
 	key_service_free(program->key_service);

@@ -55,10 +55,15 @@ static const struct option_entry option_table[] = {
 	  "Log in to Nacos as NAME; needs password_file" },
 	{ "password_file", OPTION_PATH, FIELD(password_file), "FILE", NULL, 0,
 	  "Read the password from FILE, which group and others must not be able to read" },
+	/* in the order of enum transport_kind */
+	{ "transport", OPTION_CHOICE, FIELD(transport), "auto|grpc|http", "auto", 0,
+	  "How configs are read, written and watched: auto uses gRPC (at HOST:PORT+1000) where the server has it" },
+	{ "tls", OPTION_FLAG, FIELD(grpc_tls), NULL, NULL, 0,
+	  "Speak TLS to the gRPC port (for that of the HTTP API, see https:// in SOURCE)" },
 	{ "tls_ca", OPTION_PATH, FIELD(tls_ca_file), "FILE", NULL, 0,
-	  "With https, trust the certificate authorities in FILE (PEM), not the system's" },
+	  "With https or tls, trust the certificate authorities in FILE (PEM), not the system's" },
 	{ "tls_cert", OPTION_PATH, FIELD(tls_cert_file), "FILE", NULL, 0,
-	  "With https, show the server the client certificate in FILE (PEM); needs tls_key" },
+	  "With https or tls, show the server the client certificate in FILE (PEM); needs tls_key" },
 	{ "tls_key", OPTION_PATH, FIELD(tls_key_file), "FILE", NULL, 0,
 	  "The private key of that certificate (PEM)" },
 	{ "console", OPTION_URL, FIELD(console_url), "URL", NULL, 0,
@@ -104,7 +109,7 @@ static const struct option_entry option_table[] = {
 	  "Keep the text of saves that failed in DIR too, where it survives a restart (default: "
 	  "/var/cache/nacosfs for root, otherwise none)" },
 	{ "timeout", OPTION_SECONDS, FIELD(timeout_seconds), "SECONDS", "10", 3600,
-	  "Deadline of a file operation that has to ask a server" },
+	  "Deadline of a file operation that has to ask a server (saves: 3 s more for each MiB)" },
 	{ "refresh", OPTION_SECONDS, FIELD(refresh_seconds), "SECONDS", "30", 86400,
 	  "How often listings are compared with the server" },
 	/* in the order of enum log_level */
@@ -113,6 +118,7 @@ static const struct option_entry option_table[] = {
 };
 
 /* An enum without negative values is an unsigned int to gcc: set_choice() relies on it. */
+_Static_assert(sizeof(enum transport_kind) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
 
 /* What people try to pass a secret by value with. */

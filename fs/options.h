@@ -34,9 +34,18 @@ enum key_service_kind {
 	KEY_SERVICE_KMS_V3,
 };
 
+/* As enum nacos_transport_mode. */
+enum transport_kind {
+	TRANSPORT_AUTO,
+	TRANSPORT_GRPC,
+	TRANSPORT_HTTP,
+};
+
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
 	char *username, *password_file; /* both or neither */
+	enum transport_kind transport;
+	bool grpc_tls;
 	char *tls_ca_file; /* NULL: the system's */
 	char *tls_cert_file, *tls_key_file; /* both or neither */
 	char *console_url; /* "http://HOST[:PORT]..." without a '/' at its end; NULL: not given */

@@ -148,6 +148,7 @@ static int store_version(const struct renaming *renaming, const struct put *put,
 	struct request *request = renaming->request;
 
 	request_unlock(request);
+	filesystem_grant_time(&request->call, put->size);
 	int error = store_put(request->filesystem->store, key, put, &request->call, ret_version);
 	char text[KEY_TEXT_SIZE];
 	key_format(key, text, sizeof(text));
@@ -338,6 +339,7 @@ static void undo_move(struct renaming *renaming, struct version *stored)
 			.base = stored,
 			.new_type = before->type,
 		};
+		filesystem_grant_time(&call, put.size);
 		error = store_put(store, renaming->new_key, &put, &call, &version);
 	} else {
 		error = store_remove(store, renaming->new_key, stored, &call);

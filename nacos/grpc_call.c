@@ -11,6 +11,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/json.h"
+#include "util/log.h"
 
 /*
  * A content of 10 MiB can be six times as long in JSON, where a control character is written as
@@ -424,6 +425,7 @@ static int request_once(struct nacos_grpc *grpc, const struct nacos_grpc_request
 			bool *ret_uncertain)
 {
 	cleanup_buffer_wipe struct buffer frame = BUFFER_INIT, message = BUFFER_INIT;
+	int64_t started_ms = clock_monotonic_ms();
 	int error = make_frame(grpc, request, bad_serial, call, &frame, ret_serial);
 
 	if (!error)
@@ -435,6 +437,8 @@ static int request_once(struct nacos_grpc *grpc, const struct nacos_grpc_request
 	}
 	if (error)
 		return error;
+	log_debug("gRPC %s, %s: %d in %d ms", request->type, request->what, (int)answer->result_code,
+		  (int)(clock_monotonic_ms() - started_ms));
 	*ret_uncertain = false;
 	if (strcmp(answer->type, ERROR_TYPE) != 0)
 		return 0;

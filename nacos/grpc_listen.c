@@ -289,10 +289,21 @@ static void report_refused(struct nacos_watch *watch, const struct batch *batch)
 
 		pthread_mutex_lock(&watch->lock);
 		report = entry->wanted && !entry->refused;
+		if (report)
+			nacos_watch_set_refused(watch, entry, true);
 		pthread_mutex_unlock(&watch->lock);
 		if (report && watch->events.refused)
 			watch->events.refused(watch->arg, &entry->key);
 	}
+}
+
+static void report_live(struct nacos_watch *watch, bool live)
+{
+	if (watch->live == live)
+		return;
+	watch->live = live;
+	if (watch->events.live)
+		watch->events.live(watch->arg, live);
 }
 
 /* Sends a batch; tells whether the server took it, and whether it said that we have no right. */
@@ -320,7 +331,7 @@ static void send_batch(struct nacos_watch *watch, struct batch *batch, bool *ret
 static bool tell_batch(struct nacos_watch *watch)
 {
 	struct batch batch = { .count = 0 };
-	bool told = false, forbidden = false, refused;
+	bool told = false, forbidden = false, refused, failed;
 	int error;
 
 	pthread_mutex_lock(&watch->lock);
@@ -348,7 +359,10 @@ static bool tell_batch(struct nacos_watch *watch)
 	for (size_t i = 0; i < batch.count; i++)
 		settle_entry(watch, &batch, batch.entries[i], told, refused);
 	watch->busy_count = 0;
+	failed = watch->failures > 0;
 	pthread_mutex_unlock(&watch->lock);
+	if (failed)
+		report_live(watch, false);
 	buffer_release(&batch.json);
 	return true;
 }
@@ -495,15 +509,6 @@ static void compare_all(struct nacos_watch *watch)
 		names->tried = names->told && names->error == 0;
 	nacos_watch_forget_limits(watch);
 	watch->compare_at_ms = clock_monotonic_ms() + COMPARE_INTERVAL_MS;
-}
-
-static void report_live(struct nacos_watch *watch, bool live)
-{
-	if (watch->live == live)
-		return;
-	watch->live = live;
-	if (watch->events.live)
-		watch->events.live(watch->arg, live);
 }
 
 /* Takes note of a connection that is lost or new, and of the time. */

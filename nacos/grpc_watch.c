@@ -261,7 +261,7 @@ bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key)
 	pthread_mutex_lock(&watch->lock);
 	entry = nacos_watch_find(watch, key);
 	watched = entry && entry->wanted && !entry->refused && watch->epoch != 0 &&
-		  entry->told_epoch == watch->epoch;
+		  (entry->told_epoch == watch->epoch || watch->failures == 0);
 	pthread_mutex_unlock(&watch->lock);
 	return watched;
 }

@@ -38,7 +38,8 @@ struct nacos_watch_events {
 
 	/*
 	 * The server does not let this account watch the config (2.2 and older want a right on the
-	 * whole namespace): its changes will not be told. Asked again with each comparison.
+	 * whole namespace): its changes will not be told, from now on. Asked again with each
+	 * comparison.
 	 */
 	void (*refused)(void *arg, const struct nacos_key *key);
 
@@ -61,7 +62,8 @@ struct nacos_watch_events {
 
 	/*
 	 * true: the server knows of all that is watched (but what was refused), and a change will
-	 * be told at once. false: it won't, from now on.
+	 * be told at once. false: it won't, from now on: the connection was lost, or the server does
+	 * not take what is to be watched.
 	 */
 	void (*live)(void *arg, bool live);
 };
@@ -72,7 +74,10 @@ int nacos_grpc_watch(struct nacos_grpc *grpc, const struct nacos_key *key, const
 /* Does nothing when it is not watched. An event about it may still be under way. */
 void nacos_grpc_unwatch(struct nacos_grpc *grpc, const struct nacos_key *key);
 
-/* Would a change of it be told at once, as far as is known now? */
+/*
+ * Would a change of it be told, as far as is known now: at once, or, if the server was not told of it yet, as soon as it
+ * is, a moment from now? When this turns false, live() or refused() says so.
+ */
 bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key);
 
 /* Watches the names in a namespace; there are few of these. 0 or -ENOMEM. */

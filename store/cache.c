@@ -1,7 +1,6 @@
-#include "store/cache.h"
+#include "store/cache_private.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,70 +8,144 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define BUCKETS 16384
 #define IDLE_LIMIT 50000 /* entries without a version */
 #define WRITE_RIGHT_MS 60000 /* how long a granted right to write is believed without asking */
-#define OUTAGE_PAUSE_MS 3000 /* after a time-out: how long what is known is served without waiting again */
-#define LISTING_COST_FACTOR 10
-#define FORBIDDEN_LISTING_MS 10000
-
-enum entry_state { ENTRY_UNKNOWN, ENTRY_PRESENT, ENTRY_ABSENT };
-
-/* What is known of one config. */
-struct entry {
-	struct key *key;
-	struct entry *next; /* in the bucket */
-	struct entry *newer, *older; /* by use, among those with a version */
-	enum entry_state state;
-	struct version *version; /* when ENTRY_PRESENT */
-	int64_t fresh_until_ms;
-	int64_t may_write_until_ms;
-	bool fetching;
-	unsigned users; /* calls that hold a pointer to it while the lock is not held */
-	unsigned puts; /* changes of ours: a fetch that began before one is worth nothing after it */
-
-	/* Our own change, until the server's read path shows it. */
-	int64_t own_until_ms;
-	char own_before[HASH_MD5_HEX_SIZE]; /* md5 that the read path may still show; "": that there is nothing */
-};
-
-/* The last listing of one namespace or group. */
-struct scope {
-	struct scope *next;
-	char *namespace_id;
-	char *group; /* NULL: the whole namespace */
-	struct listing *listing; /* NULL: none yet */
-	int64_t fresh_until_ms;
-	int64_t forbidden_until_ms;
-	bool fetching;
-};
-
-struct cache {
-	struct store store;
-	struct store *lower;
-	struct cache_options options;
-
-	pthread_mutex_t lock; /* all below; never held while lower works */
-	pthread_cond_t fetched; /* some entry or scope stopped fetching */
-	struct entry *buckets[BUCKETS];
-	size_t entry_count, version_count;
-	struct entry *newest, *oldest;
-	size_t content_size;
-	struct scope *scopes;
-};
 
 static struct cache *cache_of(struct store *store)
 {
 	return (struct cache *)store;
 }
 
-/* Waits, with the lock, until something was fetched or the next slice of the call is over. */
-static int wait_fetched(struct cache *cache, struct call *call)
+int cache_wait_fetched(struct cache *cache, struct call *call)
 {
 	return call_wait(call, &cache->fetched, &cache->lock);
 }
 
+/* ------------------------------------------------------------------- events */
+
+void cache_note_untold(struct cache *cache, struct key *key)
+{
+	struct untold *untold = key && cache->events ? malloc(sizeof(*untold)) : NULL;
+
+	if (!untold) {
+		free(key);
+		return;
+	}
+	*untold = (struct untold){ .next = cache->untold, .key = key };
+	cache->untold = untold;
+}
+
+void cache_tell_untold(struct cache *cache)
+{
+	struct untold *untold;
+
+	pthread_mutex_lock(&cache->lock);
+	untold = cache->untold;
+	cache->untold = NULL;
+	pthread_mutex_unlock(&cache->lock);
+	while (untold) {
+		struct untold *next = untold->next;
+
+		cache->events->changed(cache->events_arg, untold->key);
+		free(untold->key);
+		free(untold);
+		untold = next;
+	}
+}
+
+/* From the layer below. What is not known here is a name that appeared, perhaps. */
+static void cache_changed(void *arg, const struct key *key)
+{
+	struct cache *cache = arg;
+
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = cache_find_entry(cache, key, false);
+	if (entry) {
+		entry->changed = true;
+		entry->fresh_until_ms = 0;
+	}
+	if (!entry || entry->state != ENTRY_PRESENT)
+		cache_note_name(cache, key);
+	pthread_mutex_unlock(&cache->lock);
+	if (cache->events)
+		cache->events->changed(cache->events_arg, key);
+}
+
+static void cache_names_watched(void *arg, const char *namespace_id, bool watched)
+{
+	struct cache *cache = arg;
+
+	pthread_mutex_lock(&cache->lock);
+	cache_note_names_watched(cache, namespace_id, watched);
+	pthread_mutex_unlock(&cache->lock);
+	if (cache->events)
+		cache->events->names_watched(cache->events_arg, namespace_id, watched);
+}
+
+static void cache_live(void *arg, bool live)
+{
+	struct cache *cache = arg;
+
+	pthread_mutex_lock(&cache->lock);
+	if (!live)
+		cache_note_names_watched(cache, NULL, false);
+	pthread_mutex_unlock(&cache->lock);
+	if (cache->events)
+		cache->events->live(cache->events_arg, live);
+}
+
+static const struct store_events events_from_below = {
+	.changed = cache_changed,
+	.names_watched = cache_names_watched,
+	.live = cache_live,
+};
+
+static void cache_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	struct cache *cache = cache_of(store);
+
+	cache->events = events;
+	cache->events_arg = arg;
+	store_set_events(cache->lower, &events_from_below, cache);
+}
+
 /* ------------------------------------------------------------------ entries */
+
+/* Has the layer below told us so, if it were otherwise? */
+static bool entry_is_watched(const struct cache *cache, const struct entry *entry)
+{
+	return entry->watched && !entry->changed && store_is_watched(cache->lower, entry->key);
+}
+
+static bool entry_is_fresh(const struct cache *cache, const struct entry *entry)
+{
+	return entry->state != ENTRY_UNKNOWN &&
+	       (entry->fresh_until_ms > clock_monotonic_ms() || entry_is_watched(cache, entry));
+}
+
+/* Asks the layer below to tell when the config is not what the entry says any more. */
+static void entry_watch(struct cache *cache, struct entry *entry)
+{
+	const char *md5 = entry->state == ENTRY_PRESENT ? entry->version->md5 : "";
+
+	if (entry->state == ENTRY_UNKNOWN || (entry->watched && !strcmp(entry->watched_md5, md5)))
+		return;
+	entry->watched = true;
+	strcpy(entry->watched_md5, md5);
+	store_watch(cache->lower, entry->key, md5);
+}
+
+/* Takes what is known of a name away, and the key with it. */
+static void entry_forget(struct cache *cache, struct entry *entry)
+{
+	if (entry->watched) {
+		store_watch(cache->lower, entry->key, NULL);
+		cache_note_untold(cache, steal_pointer(entry->key));
+	}
+	free(entry->key);
+	free(entry);
+	cache->entry_count--;
+}
 
 /*
  * Forgets entries that know nothing worth keeping: names that were asked for once and are not there. Without this, a
@@ -82,7 +155,7 @@ static void forget_idle(struct cache *cache)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; i < CACHE_BUCKETS; i++) {
 		for (struct entry **place = &cache->buckets[i], *entry; (entry = *place);) {
 			if (entry->version || entry->users || entry->fresh_until_ms > now_ms ||
 			    entry->own_until_ms > now_ms) {
@@ -90,18 +163,16 @@ static void forget_idle(struct cache *cache)
 				continue;
 			}
 			*place = entry->next;
-			free(entry->key);
-			free(entry);
-			cache->entry_count--;
+			entry_forget(cache, entry);
 		}
 	}
 }
 
-static struct entry *entry_find(struct cache *cache, const struct key *key, bool create)
+struct entry *cache_find_entry(struct cache *cache, const struct key *key, bool create)
 {
 	if (create && cache->entry_count > IDLE_LIMIT + 2 * cache->version_count)
 		forget_idle(cache);
-	struct entry **bucket = &cache->buckets[key_hash(key) % BUCKETS];
+	struct entry **bucket = &cache->buckets[key_hash(key) % CACHE_BUCKETS];
 
 	for (struct entry *entry = *bucket; entry; entry = entry->next)
 		if (key_equals(entry->key, key))
@@ -169,8 +240,7 @@ static void entry_touch(struct cache *cache, struct entry *entry)
 	entry_link_newest(cache, entry);
 }
 
-/* Does md5 ("": nothing there) say what was there before our own change, which the server may still show? */
-static bool entry_is_before_own(const struct entry *entry, const char *md5)
+bool cache_is_before_own(const struct entry *entry, const char *md5)
 {
 	return entry->own_until_ms > clock_monotonic_ms() && !strcmp(entry->own_before, md5);
 }
@@ -185,6 +255,8 @@ static void entry_set_own(struct cache *cache, struct entry *entry, enum entry_s
 	entry->fresh_until_ms = now_ms + CACHE_FRESH_MS;
 	entry->own_until_ms = now_ms + CACHE_OWN_MS;
 	strcpy(entry->own_before, before ? before->md5 : "");
+	entry->changed = false;
+	entry_watch(cache, entry);
 }
 
 /* What the entry answers. The caller's reference is counted. */
@@ -201,6 +273,20 @@ static int entry_answer(struct cache *cache, struct entry *entry, struct call *c
 	return 0;
 }
 
+/*
+ * Is what a fetch brought (NULL: nothing there) the state before our own change? The same text again, but stored later, is
+ * somebody's who took our change back.
+ */
+static bool entry_is_outdated(const struct entry *entry, const struct version *version)
+{
+	if (entry->own_until_ms <= clock_monotonic_ms())
+		return false;
+	if (version && entry->version && version->modified_ms && entry->version->modified_ms &&
+	    version->modified_ms != entry->version->modified_ms)
+		return version->modified_ms < entry->version->modified_ms;
+	return cache_is_before_own(entry, version ? version->md5 : "");
+}
+
 /* Takes what a fetch brought. Returns the error to answer with, 0 for what the entry says now. */
 static int entry_take(struct cache *cache, struct entry *entry, int error, struct version *version)
 {
@@ -209,18 +295,26 @@ static int entry_take(struct cache *cache, struct entry *entry, int error, struc
 	if (!error || error == -ENOENT) {
 		bool known = entry->state != ENTRY_UNKNOWN;
 
-		entry->fresh_until_ms = now_ms + CACHE_FRESH_MS;
-		if (known && entry_is_before_own(entry, error ? "" : version->md5))
+		if (known && entry_is_outdated(entry, version)) {
+			entry->fresh_until_ms = now_ms + CACHE_FRESH_MS;
+			entry->changed = true;
 			return 0;
+		}
+		/* What was told while it was fetched may not be in it. */
+		entry->fresh_until_ms = entry->changed ? 0 : now_ms + CACHE_FRESH_MS;
 		entry->own_until_ms = 0;
+		if (known && !error != (entry->state == ENTRY_PRESENT))
+			cache_note_name(cache, entry->key);
 		if (error)
 			entry_set(cache, entry, ENTRY_ABSENT, NULL);
 		else if (entry->state != ENTRY_PRESENT || strcmp(entry->version->md5, version->md5))
 			entry_set(cache, entry, ENTRY_PRESENT, version);
+		entry_watch(cache, entry);
 		return 0;
 	}
+	entry->changed = true;
 	if (store_error_is_outage(error) && entry->state == ENTRY_PRESENT) {
-		entry->fresh_until_ms = now_ms + (error == -ETIMEDOUT ? OUTAGE_PAUSE_MS : CACHE_FRESH_MS);
+		entry->fresh_until_ms = now_ms + (error == -ETIMEDOUT ? CACHE_OUTAGE_PAUSE_MS : CACHE_FRESH_MS);
 		return 0;
 	}
 	if (error == -EACCES)
@@ -235,6 +329,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	unsigned puts = entry->puts;
 
 	entry->fetching = true;
+	entry->changed = false;
 	pthread_mutex_unlock(&cache->lock);
 	int error = store_get(cache->lower, entry->key, VERSION_WHOLE, call, &version);
 	pthread_mutex_lock(&cache->lock);
@@ -255,18 +350,24 @@ static int cache_get(struct store *store, const struct key *key, enum version_pa
 
 	(void)part;
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = entry_find(cache, key, true);
+	struct entry *entry = cache_find_entry(cache, key, true);
 	if (entry)
 		entry->users++;
 	else
 		error = -ENOMEM;
-	while (!error && (entry->state == ENTRY_UNKNOWN || entry->fresh_until_ms <= clock_monotonic_ms()))
-		error = entry->fetching ? wait_fetched(cache, call) : entry_fetch(cache, entry, call);
+	bool fetched = false; /* what came then is new enough, even if another change was told meanwhile */
+	while (!error && !entry_is_fresh(cache, entry) && !(fetched && entry->state != ENTRY_UNKNOWN)) {
+		fetched = !entry->fetching;
+		error = fetched ? entry_fetch(cache, entry, call) : cache_wait_fetched(cache, call);
+	}
 	if (!error)
 		error = entry_answer(cache, entry, call, ret_version);
 	if (entry)
 		entry->users--;
+	bool untold = cache->untold;
 	pthread_mutex_unlock(&cache->lock);
+	if (untold)
+		cache_tell_untold(cache);
 	return error;
 }
 
@@ -278,7 +379,7 @@ static int cache_put(struct store *store, const struct key *key, const struct pu
 	int error = store_put(cache->lower, key, put, call, &version);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = entry_find(cache, key, !error);
+	struct entry *entry = cache_find_entry(cache, key, !error);
 	if (!error && entry) {
 		entry_set_own(cache, entry, ENTRY_PRESENT, version, put->base);
 	} else if (entry) {
@@ -300,7 +401,7 @@ static int cache_remove(struct store *store, const struct key *key, const struct
 	int error = store_remove(cache->lower, key, base, call);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = entry_find(cache, key, !error);
+	struct entry *entry = cache_find_entry(cache, key, !error);
 	if (!error && entry)
 		entry_set_own(cache, entry, ENTRY_ABSENT, NULL, base);
 	else if (entry)
@@ -314,118 +415,16 @@ static int cache_check_write(struct store *store, const struct key *key, struct 
 	struct cache *cache = cache_of(store);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = entry_find(cache, key, true);
+	struct entry *entry = cache_find_entry(cache, key, true);
 	bool known = entry && entry->may_write_until_ms > clock_monotonic_ms();
 	pthread_mutex_unlock(&cache->lock);
 	if (known)
 		return 0;
 	int error = store_check_write(cache->lower, key, call);
 	pthread_mutex_lock(&cache->lock);
-	entry = entry_find(cache, key, false);
+	entry = cache_find_entry(cache, key, false);
 	if (!error && entry)
 		entry->may_write_until_ms = clock_monotonic_ms() + WRITE_RIGHT_MS;
-	pthread_mutex_unlock(&cache->lock);
-	return error;
-}
-
-/* ----------------------------------------------------------------- listings */
-
-static struct scope *scope_find(struct cache *cache, const char *namespace_id, const char *group)
-{
-	for (struct scope *scope = cache->scopes; scope; scope = scope->next)
-		if (!strcmp(scope->namespace_id, namespace_id) &&
-		    (group ? scope->group && !strcmp(scope->group, group) : !scope->group))
-			return scope;
-	struct scope *scope = calloc(1, sizeof(*scope));
-	if (!scope)
-		return NULL;
-	scope->namespace_id = strdup(namespace_id);
-	scope->group = group ? strdup(group) : NULL;
-	if (!scope->namespace_id || (group && !scope->group)) {
-		free(scope->namespace_id);
-		free(scope->group);
-		free(scope);
-		return NULL;
-	}
-	scope->next = cache->scopes;
-	cache->scopes = scope;
-	return scope;
-}
-
-/* What a listing says of the versions that are known: confirmed, changed, or there after all. */
-static void confirm_entries(struct cache *cache, const char *namespace_id, const struct listing *listing,
-			    int64_t fresh_until_ms)
-{
-	for (size_t i = 0; i < listing->count; i++) {
-		const struct listing_item *item = &listing->items[i];
-		const struct key key = { namespace_id, item->group, item->data_id };
-		struct entry *entry = entry_find(cache, &key, false);
-
-		if (!entry || !*item->md5 || entry->fetching)
-			continue;
-		bool same = entry->state == ENTRY_PRESENT && !strcmp(entry->version->md5, item->md5);
-		if (same && entry->fresh_until_ms < fresh_until_ms)
-			entry->fresh_until_ms = fresh_until_ms;
-		else if (!same && !entry_is_before_own(entry, item->md5))
-			entry->fresh_until_ms = 0;
-	}
-}
-
-static int scope_fetch(struct cache *cache, struct scope *scope, struct call *call)
-{
-	cleanup_listing struct listing *listing = NULL;
-	int64_t started_ms = clock_monotonic_ms();
-
-	scope->fetching = true;
-	pthread_mutex_unlock(&cache->lock);
-	int error = store_list(cache->lower, scope->namespace_id, scope->group, call, &listing);
-	pthread_mutex_lock(&cache->lock);
-	scope->fetching = false;
-	pthread_cond_broadcast(&cache->fetched);
-
-	int64_t now_ms = clock_monotonic_ms();
-	if (error == -EACCES)
-		scope->forbidden_until_ms = now_ms + FORBIDDEN_LISTING_MS;
-	if (store_error_is_outage(error) && scope->listing) {
-		log_warning("%s; showing the last listing known", call->reason);
-		scope->fresh_until_ms = now_ms + (error == -ETIMEDOUT ? OUTAGE_PAUSE_MS : CACHE_FRESH_MS);
-		return 0;
-	}
-	if (error)
-		return error;
-	int64_t fresh_ms = (now_ms - started_ms) * LISTING_COST_FACTOR;
-	if (fresh_ms > cache->options.refresh_ms)
-		fresh_ms = cache->options.refresh_ms;
-	if (fresh_ms < CACHE_FRESH_MS)
-		fresh_ms = CACHE_FRESH_MS;
-	scope->fresh_until_ms = now_ms + fresh_ms;
-	listing_drop(scope->listing);
-	scope->listing = listing_hold(listing);
-	/* Not longer than any other version: somebody may have changed one right after the sweep read it. */
-	confirm_entries(cache, scope->namespace_id, listing, now_ms + CACHE_FRESH_MS);
-	return 0;
-}
-
-static int cache_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
-		      struct listing **ret_listing)
-{
-	struct cache *cache = cache_of(store);
-	int error = 0;
-
-	pthread_mutex_lock(&cache->lock);
-	struct scope *scope = scope_find(cache, namespace_id, group);
-	struct scope *wide = group && scope ? scope_find(cache, namespace_id, NULL) : scope;
-	if (!scope || !wide)
-		error = -ENOMEM;
-	else if (wide->listing && wide->fresh_until_ms > clock_monotonic_ms())
-		scope = wide; /* the sweep of the whole namespace has this group's names */
-	else if (scope->forbidden_until_ms > clock_monotonic_ms())
-		error = call_fail(call, -EACCES, "%s%s%s: this account may not list it", namespace_id,
-				  group ? "/" : "", group ? group : "");
-	while (!error && (!scope->listing || scope->fresh_until_ms <= clock_monotonic_ms()))
-		error = scope->fetching ? wait_fetched(cache, call) : scope_fetch(cache, scope, call);
-	if (!error)
-		*ret_listing = listing_hold(scope->listing);
 	pthread_mutex_unlock(&cache->lock);
 	return error;
 }
@@ -453,6 +452,33 @@ static int cache_remove_namespace(struct store *store, const char *namespace_id,
 	return store_remove_namespace(cache_of(store)->lower, namespace_id, call);
 }
 
+/* The cache itself says what is to be watched: what it holds. */
+static void cache_watch(struct store *store, const struct key *key, const char *md5)
+{
+	(void)store, (void)key, (void)md5;
+}
+
+static bool cache_is_watched(struct store *store, const struct key *key)
+{
+	struct cache *cache = cache_of(store);
+
+	pthread_mutex_lock(&cache->lock);
+	const struct entry *entry = cache_find_entry(cache, key, false);
+	bool watched = entry && entry_is_watched(cache, entry);
+	pthread_mutex_unlock(&cache->lock);
+	return watched;
+}
+
+static void cache_watch_names(struct store *store, const char *namespace_id)
+{
+	store_watch_names(cache_of(store)->lower, namespace_id);
+}
+
+static size_t cache_content_limit(struct store *store)
+{
+	return store_content_limit(cache_of(store)->lower);
+}
+
 static bool cache_name_is_possible(struct store *store, enum name_kind kind, const char *name)
 {
 	return store_name_is_possible(cache_of(store)->lower, kind, name);
@@ -462,7 +488,7 @@ static void cache_free(struct store *store)
 {
 	struct cache *cache = cache_of(store);
 
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; i < CACHE_BUCKETS; i++) {
 		for (struct entry *entry = cache->buckets[i], *next; entry; entry = next) {
 			next = entry->next;
 			version_drop(entry->version);
@@ -470,13 +496,14 @@ static void cache_free(struct store *store)
 			free(entry);
 		}
 	}
-	for (struct scope *scope = cache->scopes, *next; scope; scope = next) {
-		next = scope->next;
-		listing_drop(scope->listing);
-		free(scope->namespace_id);
-		free(scope->group);
-		free(scope);
+	while (cache->untold) {
+		struct untold *untold = cache->untold;
+
+		cache->untold = untold->next;
+		free(untold->key);
+		free(untold);
 	}
+	cache_free_scopes(cache);
 	pthread_cond_destroy(&cache->fetched);
 	pthread_mutex_destroy(&cache->lock);
 	free(cache);
@@ -492,6 +519,11 @@ static const struct store_operations cache_operations = {
 	.list_namespaces = cache_list_namespaces,
 	.create_namespace = cache_create_namespace,
 	.remove_namespace = cache_remove_namespace,
+	.set_events = cache_set_events,
+	.watch = cache_watch,
+	.is_watched = cache_is_watched,
+	.watch_names = cache_watch_names,
+	.content_limit = cache_content_limit,
 	.name_is_possible = cache_name_is_possible,
 	.free = cache_free,
 };

@@ -215,6 +215,31 @@ static int cipher_store_remove_namespace(struct store *store, const char *namesp
 	return store_remove_namespace(lower_of(store), namespace_id, call);
 }
 
+static void cipher_store_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	store_set_events(lower_of(store), events, arg);
+}
+
+static void cipher_store_watch(struct store *store, const struct key *key, const char *md5)
+{
+	store_watch(lower_of(store), key, md5);
+}
+
+static bool cipher_store_is_watched(struct store *store, const struct key *key)
+{
+	return store_is_watched(lower_of(store), key);
+}
+
+static void cipher_store_watch_names(struct store *store, const char *namespace_id)
+{
+	store_watch_names(lower_of(store), namespace_id);
+}
+
+static size_t cipher_store_content_limit(struct store *store)
+{
+	return store_content_limit(lower_of(store));
+}
+
 static bool cipher_store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
 {
 	return store_name_is_possible(lower_of(store), kind, name);
@@ -236,6 +261,11 @@ static const struct store_operations cipher_store_operations = {
 	.list_namespaces = cipher_store_list_namespaces,
 	.create_namespace = cipher_store_create_namespace,
 	.remove_namespace = cipher_store_remove_namespace,
+	.set_events = cipher_store_set_events,
+	.watch = cipher_store_watch,
+	.is_watched = cipher_store_is_watched,
+	.watch_names = cipher_store_watch_names,
+	.content_limit = cipher_store_content_limit,
 	.name_is_possible = cipher_store_name_is_possible,
 	.free = cipher_store_free,
 };

@@ -17,12 +17,19 @@
 
 struct nacos_store {
 	struct store store;
-	struct nacos_client *client;
+	struct nacos_transport *transport;
+	const struct store_events *events; /* NULL: nobody wants to know */
+	void *events_arg;
 };
+
+static struct nacos_transport *transport_of(struct store *store)
+{
+	return ((struct nacos_store *)store)->transport;
+}
 
 static struct nacos_client *client_of(struct store *store)
 {
-	return ((struct nacos_store *)store)->client;
+	return nacos_transport_client(transport_of(store));
 }
 
 static struct nacos_key wire_key(const struct key *key)
@@ -47,7 +54,7 @@ static int nacos_store_get(struct store *store, const struct key *key, enum vers
 {
 	struct nacos_key wire = wire_key(key);
 	cleanup_nacos_config struct nacos_config config = { 0 };
-	int error = nacos_config_get(client_of(store), &wire, call, &config);
+	int error = nacos_transport_get(transport_of(store), &wire, call, &config);
 
 	(void)part; /* the server sends all or nothing */
 	return error ? error : version_from_config(&config, ret_version);
@@ -55,6 +62,7 @@ static int nacos_store_get(struct store *store, const struct key *key, enum vers
 
 /* What a put knows while it runs. */
 struct putting {
+	struct nacos_transport *transport;
 	struct nacos_client *client;
 	const struct key *key;
 	struct nacos_key wire;
@@ -70,8 +78,7 @@ static int check_content(const struct putting *putting, struct call *call)
 		return call_fail(call, -EILSEQ, "%s: not UTF-8 text, the server would damage it", putting->text);
 	if (text_is_blank(put->content, put->size))
 		return call_fail(call, -EINVAL, "%s: the server does not store an empty text", putting->text);
-	if (put->data_key && *put->data_key &&
-	    !nacos_client_features(putting->client).carries_data_key)
+	if (put->data_key && *put->data_key && !nacos_transport_carries_data_key(putting->transport))
 		return call_fail(call, -EOPNOTSUPP,
 				 "%s: this server does not take the data key of an encrypted config over HTTP",
 				 putting->text);
@@ -202,7 +209,7 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 	int64_t part_ms = left_ms > 2 * READ_BACK_RESERVE_MS ? left_ms - READ_BACK_RESERVE_MS : left_ms / 2;
 
 	call_start_part(&part, call, part_ms);
-	int error = nacos_config_publish(putting->client, &putting->wire, &publish, &part, ret_uncertain);
+	int error = nacos_transport_publish(putting->transport, &putting->wire, &publish, &part, ret_uncertain);
 	return error ? call_fail(call, error, "%s", part.reason) : 0;
 }
 
@@ -235,6 +242,7 @@ static int nacos_store_put(struct store *store, const struct key *key, const str
 			   struct call *call, struct version **ret_version)
 {
 	struct putting putting = {
+		.transport = transport_of(store),
 		.client = client_of(store),
 		.key = key,
 		.wire = wire_key(key),
@@ -260,7 +268,7 @@ static int nacos_store_remove(struct store *store, const struct key *key, const 
 		return error == -ENOENT ? 0 : error;
 	if (strcmp(now.md5, base->md5))
 		return call_fail(call, -EBUSY, "%s: somebody else changed it meanwhile, not removed", text);
-	error = nacos_config_remove(client, &wire, call);
+	error = nacos_transport_remove(transport_of(store), &wire, call);
 	if (error && !store_error_is_outage(error))
 		return error;
 
@@ -283,7 +291,7 @@ static int nacos_store_check_write(struct store *store, const struct key *key, s
 {
 	struct nacos_key wire = wire_key(key);
 
-	return nacos_config_check_write(client_of(store), &wire, call);
+	return nacos_transport_check_write(transport_of(store), &wire, call);
 }
 
 static int nacos_store_list(struct store *store, const char *namespace_id, const char *group,
@@ -355,6 +363,80 @@ static int nacos_store_remove_namespace(struct store *store, const char *namespa
 	return nacos_namespace_remove(client_of(store), namespace_id, call);
 }
 
+/* ------------------------------------------------------------------- events */
+
+static void tell_changed(void *arg, const struct nacos_key *wire)
+{
+	const struct nacos_store *store = arg;
+	const struct key key = { wire->namespace_id, wire->group, wire->data_id };
+
+	store->events->changed(store->events_arg, &key);
+}
+
+static void tell_named(void *arg, const struct nacos_key *wire, bool exists)
+{
+	(void)exists; /* who asks will see, and see the latest */
+	tell_changed(arg, wire);
+}
+
+static void tell_names_watched(void *arg, const char *namespace_id, int error)
+{
+	const struct nacos_store *store = arg;
+
+	store->events->names_watched(store->events_arg, namespace_id, error == 0);
+}
+
+static void tell_live(void *arg, bool live)
+{
+	const struct nacos_store *store = arg;
+
+	store->events->live(store->events_arg, live);
+}
+
+static const struct nacos_watch_events watch_events = {
+	.changed = tell_changed,
+	.refused = tell_changed, /* it is not watched any more */
+	.named = tell_named,
+	.names_watched = tell_names_watched,
+	.live = tell_live,
+};
+
+static void nacos_store_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	struct nacos_store *nacos_store = (struct nacos_store *)store;
+
+	nacos_store->events = events;
+	nacos_store->events_arg = arg;
+	nacos_transport_set_events(nacos_store->transport, &watch_events, nacos_store);
+}
+
+static void nacos_store_watch(struct store *store, const struct key *key, const char *md5)
+{
+	struct nacos_key wire = wire_key(key);
+
+	if (md5)
+		nacos_transport_watch(transport_of(store), &wire, md5);
+	else
+		nacos_transport_unwatch(transport_of(store), &wire);
+}
+
+static bool nacos_store_is_watched(struct store *store, const struct key *key)
+{
+	struct nacos_key wire = wire_key(key);
+
+	return nacos_transport_is_watched(transport_of(store), &wire);
+}
+
+static void nacos_store_watch_names(struct store *store, const char *namespace_id)
+{
+	nacos_transport_watch_names(transport_of(store), namespace_id);
+}
+
+static size_t nacos_store_content_limit(struct store *store)
+{
+	return nacos_transport_content_limit(transport_of(store));
+}
+
 static bool nacos_store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
 {
 	struct nacos_features features = nacos_client_features(client_of(store));
@@ -385,18 +467,23 @@ static const struct store_operations nacos_store_operations = {
 	.list_namespaces = nacos_store_list_namespaces,
 	.create_namespace = nacos_store_create_namespace,
 	.remove_namespace = nacos_store_remove_namespace,
+	.set_events = nacos_store_set_events,
+	.watch = nacos_store_watch,
+	.is_watched = nacos_store_is_watched,
+	.watch_names = nacos_store_watch_names,
+	.content_limit = nacos_store_content_limit,
 	.name_is_possible = nacos_store_name_is_possible,
 	.free = nacos_store_free,
 };
 
-int nacos_store_new(struct nacos_client *client, struct store **ret_store)
+int nacos_store_new(struct nacos_transport *transport, struct store **ret_store)
 {
 	struct nacos_store *store = calloc(1, sizeof(*store));
 
 	if (!store)
 		return -ENOMEM;
 	store->store.operations = &nacos_store_operations;
-	store->client = client;
+	store->transport = transport;
 	*ret_store = &store->store;
 	return 0;
 }

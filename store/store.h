@@ -34,9 +34,6 @@
 #include "store/version.h"
 #include "util/call.h"
 
-/* No store takes more bytes than this in one config: a Nacos server's limit for a form. */
-#define STORE_CONTENT_LIMIT ((size_t)2 << 20)
-
 /* What of a version is asked for. */
 enum version_part {
 	VERSION_ATTRIBUTES, /* size, md5, type, time; the content may be missing */
@@ -71,6 +68,27 @@ enum name_kind { NAME_NAMESPACE, NAME_GROUP, NAME_DATA_ID };
 
 struct store;
 
+/*
+ * What a store tells by itself. Called from any thread, also in the middle of an operation of this table, without a lock:
+ * events may ask the store what costs no request (store_is_watched()) and must be short.
+ */
+struct store_events {
+	/* The config is probably not what it was: changed, created, removed, or the right to read it. Fetch it. */
+	void (*changed)(void *arg, const struct key *key);
+
+	/*
+	 * true: from now on all that appears or vanishes in the namespace is told by changed(); what did so before is
+	 * not: compare the names once. false: it is not told (any more).
+	 */
+	void (*names_watched)(void *arg, const char *namespace_id, bool watched);
+
+	/*
+	 * true: changes of what is watched are told. false: from now on they are not; whoever relied on that must ask
+	 * again.
+	 */
+	void (*live)(void *arg, bool live);
+};
+
 struct store_operations {
 	/* The current version; the caller drops it. */
 	int (*get)(struct store *store, const struct key *key, enum version_part part, struct call *call,
@@ -104,6 +122,27 @@ struct store_operations {
 	int (*list_namespaces)(struct store *store, struct call *call, struct namespace_names *ret_names);
 	int (*create_namespace)(struct store *store, const char *namespace_id, struct call *call);
 	int (*remove_namespace)(struct store *store, const char *namespace_id, struct call *call);
+
+	/* Who is told. Once, before the first other call; events begin when the bottom of the stack is started. */
+	void (*set_events)(struct store *store, const struct store_events *events, void *arg);
+
+	/*
+	 * Asks to be told when the config is not at md5 ("": not absent) any more, or tells another md5; costs no request
+	 * here and now. md5 NULL: it does not matter any more. Callers of a cache need not: it watches what it holds.
+	 */
+	void (*watch)(struct store *store, const struct key *key, const char *md5);
+
+	/*
+	 * Would a change of it be told, as far as is known now? True from the moment that the store has begun to watch it: what
+	 * changes before the server knows is told then. When true turns false, live() or changed() says so.
+	 */
+	bool (*is_watched)(struct store *store, const struct key *key);
+
+	/* Asks to be told of names that appear or vanish; names_watched() says what came of it. Again: does nothing. */
+	void (*watch_names)(struct store *store, const char *namespace_id);
+
+	/* No put of more bytes than these can succeed, as things are now. Asks nobody. */
+	size_t (*content_limit)(struct store *store);
 
 	/* Could the store hold that name? Asks nobody. */
 	bool (*name_is_possible)(struct store *store, enum name_kind kind, const char *name);
@@ -165,6 +204,31 @@ static inline int store_create_namespace(struct store *store, const char *namesp
 static inline int store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
 {
 	return store->operations->remove_namespace(store, namespace_id, call);
+}
+
+static inline void store_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	store->operations->set_events(store, events, arg);
+}
+
+static inline void store_watch(struct store *store, const struct key *key, const char *md5)
+{
+	store->operations->watch(store, key, md5);
+}
+
+static inline bool store_is_watched(struct store *store, const struct key *key)
+{
+	return store->operations->is_watched(store, key);
+}
+
+static inline void store_watch_names(struct store *store, const char *namespace_id)
+{
+	store->operations->watch_names(store, namespace_id);
+}
+
+static inline size_t store_content_limit(struct store *store)
+{
+	return store->operations->content_limit(store);
 }
 
 static inline bool store_name_is_possible(struct store *store, enum name_kind kind, const char *name)

@@ -28,7 +28,7 @@ from harness.tools import bench  # noqa: F401
 from harness.waiting import wait_until
 
 NEW = {"type": "yaml", "desc": "", "tags": frozenset(), "app": ""}
-LIMIT = 2 << 20  # of a text
+LIMIT = 10 << 20  # of a text over gRPC
 PAGE = mmap.PAGESIZE
 
 

@@ -230,14 +230,14 @@ def test_reading_never_mixes_versions(space, mounted):
 def test_reading_by_many_at_once_fetches_once(space, proxied):
     path, proxy, mounted = proxied
     space.publish("a.txt", lines_of(100_000))
-    before = mounted.http_request_count()
+    before = mounted.server_request_count()
     proxy.stall()
     with ThreadPoolExecutor(32) as pool:
         readers = [pool.submit((path / "a.txt").read_bytes) for _ in range(32)]
         time.sleep(0.3)
         proxy.resume()
         assert {reader.result() for reader in readers} == {lines_of(100_000)}
-    assert mounted.http_request_count() == before + 1, mounted.http_requests()
+    assert mounted.server_request_count() == before + 1, mounted.server_requests()
 
 
 def kernel_requests(mounted, action):
@@ -271,16 +271,16 @@ def test_reading_warm_makes_few_requests(space, mounted, call, wanted):
 def test_reading_warm_asks_no_server(space, mounted):
     space.publish("a.txt", "one")
 
-    def http_requests():
+    def server_requests():
         (mounted.path / "a.txt").read_bytes()
-        before = mounted.http_request_count()
+        before = mounted.server_request_count()
         for _ in range(20):
             assert (mounted.path / "a.txt").read_bytes() == b"one"
             assert not (mounted.path / "none").exists()
-        return mounted.http_request_count() - before
+        return mounted.server_request_count() - before
 
     (mounted.path / "none").exists()
-    assert min(http_requests() for _ in range(5)) == 0
+    assert min(server_requests() for _ in range(5)) == 0
 
 
 # ---------------------------------------------------------------- a server that hangs
@@ -470,4 +470,4 @@ def test_reading_goes_on_when_tokens_expire(own_nacos, mount):
     while time.monotonic() < ended:
         assert (mounted.path / "a.txt").read_bytes() == b"one"
         time.sleep(0.2)
-    assert 1 < mounted.http_request_count("POST") < 8
+    assert 1 < mounted.server_request_count("POST") < 8

@@ -227,7 +227,7 @@ def test_server_that_dies_in_a_series_of_saves(own: OwnServer) -> None:
         saver.start()
     try:
         wait_until(lambda: all(len(saver.saved) >= 3 for saver in savers), 30, "some saves")
-        logins = own.mounted.http_request_count("/login")
+        logins = own.mounted.server_request_count("/login")
         os.kill(own.pid, signal.SIGKILL)
         wait_until(lambda: all(saver.errors for saver in savers), 30, "saves to fail")
         own.server.restart(NEW_KEY)
@@ -240,7 +240,7 @@ def test_server_that_dies_in_a_series_of_saves(own: OwnServer) -> None:
             saver.done.set()
         for saver in savers:
             saver.join()
-    assert own.mounted.http_request_count("/login") > logins
+    assert own.mounted.server_request_count("/login") > logins
     kept = kept_texts(own.mounted)
     for saver in savers:
         ever = contents_of(own, saver.path)

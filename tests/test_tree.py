@@ -392,10 +392,10 @@ def test_tree_refuses_names_that_are_too_long(group):
 
 def test_tree_asks_nobody_for_impossible_names(space, mount):
     mounted = mount(space.server, space.namespace, space.group, log="debug")
-    before = mounted.http_request_count()
+    before = mounted.server_request_count()
     for name in ("a b", "a@b", "a*", "a+b"):
         assert not os.path.lexists(mounted.path / name)
-    assert mounted.http_request_count() == before
+    assert mounted.server_request_count() == before
 
 
 # ---------------------------------------------------------------- mkdir and rmdir

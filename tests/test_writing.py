@@ -34,7 +34,8 @@ from harness.waiting import wait_until
 
 GRACE = 1.5  # seconds in which a removed name may come back
 EMPTY_STAYS = 30  # seconds in which an emptied config reads as empty
-LIMIT = 2 << 20  # of a text, and of its percent-encoded form
+LIMIT = 10 << 20  # of a text over gRPC
+HTTP_LIMIT = 2 << 20  # of a text, and of its percent-encoded form
 NEW = {"type": "yaml", "desc": "", "tags": frozenset(), "app": ""}
 
 RENAME_NOREPLACE = 1
@@ -90,8 +91,6 @@ def test_new_configs_get_their_type_by_extension(place: Place) -> None:
     types = {"n.yaml": "yaml", "n.yml": "yaml", "n.json": "json", "n.properties": "properties", "n.xml": "xml",
              "n.html": "html", "n.htm": "html", "n.toml": "toml", "n.txt": "text", "n.conf": "text", "n": "text",
              "N.JSON": "json"}
-    if place.bench.server.generation == "2.2.4":
-        types["n.toml"] = "text"  # it does not know toml
     for name in types:
         write_all(place.path / name, b"1\n")
     place.check({CONFIG: Left(START, ""),
@@ -841,9 +840,24 @@ def test_too_large(place: Place) -> None:
         os.truncate(place.file, LIMIT + 1)
     with fails_with(errno.EFBIG):
         open_and_write_at(place.file, LIMIT)
-    with fails_with(errno.EFBIG):
-        write_all(place.file, "ä".encode() * (LIMIT // 4))
     place.check(UNTOUCHED)
+
+
+def test_too_large_for_http(space: Space, mount: Mounts) -> None:
+    space.publish(CONFIG, START)
+    file = mount(space.server, space.namespace, space.group, options={"transport": "http"}).path / CONFIG
+    for text in (b"a" * (HTTP_LIMIT + 1), "ä".encode() * (HTTP_LIMIT // 4)):
+        with fails_with(errno.EFBIG):
+            write_all(file, text)
+    assert [row.op for row in space.server.admin.history(space.namespace, space.group, CONFIG)] == ["I"]
+
+
+def test_large_text(place: Place) -> None:
+    """More than HTTP carries."""
+    text = b"0123456789abcde\n" * (3 << 16)
+    write_all(place.file, text)
+    assert place.file.read_bytes() == text
+    place.check({CONFIG: Left(text, "U")})
 
 
 def open_and_write_at(path: Path, offset: int) -> None:

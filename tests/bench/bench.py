@@ -67,10 +67,10 @@ def timed(action: Callable[[], object]) -> float:
 
 def counted(mounted: Mount, action: Callable[[], object]) -> tuple[Counter[str], int]:
     """The kernel's and the HTTP requests that an action makes."""
-    kernel, http = mounted.request_counts(), mounted.http_request_count()
+    kernel, http = mounted.request_counts(), mounted.server_request_count()
     action()
     time.sleep(0.05)  # RELEASE comes on its own
-    return mounted.request_counts() - kernel, mounted.http_request_count() - http
+    return mounted.request_counts() - kernel, mounted.server_request_count() - http
 
 
 def resident_kib(pid: int) -> int:
@@ -115,7 +115,7 @@ def measure(server: NacosServer, mounts: Mounts, namespace: str, count: int) -> 
     directly = min(timed(lambda: list_directly(server, namespace, "LARGE", count)) for _ in range(2))
     print(f"  first listing of {len(os.listdir(fresh.path / 'LARGE'))} configs: {through:.2f} s, "
           f"bare HTTP calls {directly:.2f} s, ratio {through / directly:.2f}; "
-          f"{fresh.http_request_count('list') + fresh.http_request_count('configs')} requests; "
+          f"{fresh.server_request_count('list') + fresh.server_request_count('configs')} requests; "
           f"daemon {before} -> {resident_kib(fresh.pid)} KiB")
 
 

@@ -142,13 +142,16 @@ class Mount:
         wait_until(lambda: len(lines()) > before, what="the request counts in the log")
         return Counter({kind: int(count) for kind, count in re.findall(r"(\w+)=(\d+)", lines()[-1])})
 
-    def http_requests(self, part: str = "") -> list[str]:
-        """The logged requests to servers that have `part` in their line. Needs options={"log": "debug"}."""
-        found = re.findall(r"debug: ((?:GET|POST|PUT|DELETE) .* in \d+ ms)\n", self.log_text())
-        return [line for line in found if part in line]
+    def server_requests(self, part: str = "") -> list[str]:
+        """The logged requests to servers that have `part` in their line. Needs options={"log": "debug"}.
 
-    def http_request_count(self, part: str = "") -> int:
-        return len(self.http_requests(part))
+        Over gRPC, what is told to be watched is not among them.
+        """
+        found = re.findall(r"debug: ((?:GET|POST|PUT|DELETE|gRPC) .* in \d+ ms)\n", self.log_text())
+        return [line for line in found if part in line and not re.match("gRPC Config(BatchListen|FuzzyWatch)", line)]
+
+    def server_request_count(self, part: str = "") -> int:
+        return len(self.server_requests(part))
 
 
 class Mounts:

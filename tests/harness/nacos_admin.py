@@ -378,7 +378,13 @@ class NacosAdmin3(NacosAdmin):
         return (data["content"].encode(), data["contentType"]) if data else None
 
     def detail(self, ns: str, group: str, data_id: str) -> Detail | None:
-        data = self._get_data("/v3/admin/cs/config", self._key(ns, group, data_id))
+        try:
+            data = self._get_data("/v3/admin/cs/config", self._key(ns, group, data_id))
+        except NacosError as error:
+            # What the server says when it is removed just then.
+            if b"Cannot invoke" not in error.body:
+                raise
+            data = self._get_data("/v3/admin/cs/config", self._key(ns, group, data_id))
         return _detail(data) if data else None
 
     def list(self, ns: str, group: str = "") -> list[Entry]:

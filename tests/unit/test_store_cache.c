@@ -27,6 +27,12 @@ struct fake {
 	int error; /* of get and list */
 	int delay_ms;
 	atomic_int gets, lists, checks;
+
+	const struct store_events *events;
+	void *events_arg;
+	bool watches; /* what it is asked to */
+	char watched_md5[HASH_MD5_HEX_SIZE]; /* what it was told last; "-": not to watch */
+	bool change_in_get; /* tells of a change while it answers */
 };
 
 struct bed {
@@ -54,7 +60,6 @@ static int fake_get(struct store *store, const struct key *key, enum version_par
 {
 	struct fake *fake = fake_of(store);
 
-	(void)key;
 	(void)part;
 	atomic_fetch_add(&fake->gets, 1);
 	if (fake->delay_ms && call_sleep(call, fake->delay_ms))
@@ -66,6 +71,8 @@ static int fake_get(struct store *store, const struct key *key, enum version_par
 	if (exists)
 		*ret_version = make_version(fake->text);
 	pthread_mutex_unlock(&fake->lock);
+	if (fake->change_in_get)
+		fake->events->changed(fake->events_arg, key);
 	return exists ? 0 : -ENOENT;
 }
 
@@ -119,12 +126,66 @@ static int fake_list(struct store *store, const char *namespace_id, const char *
 	return 0;
 }
 
+static void fake_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	fake_of(store)->events = events;
+	fake_of(store)->events_arg = arg;
+}
+
+static void fake_watch(struct store *store, const struct key *key, const char *md5)
+{
+	(void)key;
+	snprintf(fake_of(store)->watched_md5, HASH_MD5_HEX_SIZE, "%s", md5 ? md5 : "-");
+}
+
+static bool fake_is_watched(struct store *store, const struct key *key)
+{
+	(void)key;
+	return fake_of(store)->watches;
+}
+
 static const struct store_operations fake_operations = {
+	.set_events = fake_set_events,
+	.watch = fake_watch,
+	.is_watched = fake_is_watched,
 	.get = fake_get,
 	.put = fake_put,
 	.remove = fake_remove,
 	.check_write = fake_check_write,
 	.list = fake_list,
+};
+
+/* What the cache told those above it. */
+static struct {
+	int changed, names_watched, live;
+} told;
+
+static void note_changed(void *arg, const struct key *key)
+{
+	(void)arg;
+	assert_true(key_equals(key, &KEY));
+	told.changed++;
+}
+
+static void note_names_watched(void *arg, const char *namespace_id, bool watched)
+{
+	(void)arg;
+	(void)watched;
+	assert_string_equal(namespace_id, "dev");
+	told.names_watched++;
+}
+
+static void note_live(void *arg, bool live)
+{
+	(void)arg;
+	(void)live;
+	told.live++;
+}
+
+static const struct store_events events = {
+	.changed = note_changed,
+	.names_watched = note_names_watched,
+	.live = note_live,
 };
 
 static int set_up(void **state)
@@ -136,7 +197,11 @@ static int set_up(void **state)
 	pthread_mutex_init(&bed->fake.lock, NULL);
 	strcpy(bed->fake.text, "one");
 	*state = bed;
-	return cache_new(&bed->fake.store, &options, &bed->cache);
+	memset(&told, 0, sizeof(told));
+	if (cache_new(&bed->fake.store, &options, &bed->cache))
+		return -1;
+	store_set_events(bed->cache, &events, NULL);
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -367,6 +432,117 @@ static void test_an_interrupted_reader_does_not_spoil_it_for_others(void **state
 	assert_string_equal(get(bed), "one");
 }
 
+static void change(struct bed *bed, const char *text)
+{
+	strcpy(bed->fake.text, text);
+	bed->fake.events->changed(bed->fake.events_arg, &KEY);
+}
+
+static void test_what_is_watched_is_fresh_until_a_change_is_told(void **state)
+{
+	struct bed *bed = *state;
+	char md5[HASH_MD5_HEX_SIZE];
+
+	bed->fake.watches = true;
+	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_string_equal(get(bed), "one");
+	hash_md5_hex("one", 3, md5);
+	assert_string_equal(bed->fake.watched_md5, md5);
+	assert_true(store_is_watched(bed->cache, &KEY));
+	grow_stale();
+	assert_string_equal(get(bed), "one");
+	assert_int_equal(bed->fake.gets, 1);
+
+	change(bed, "two");
+	assert_int_equal(told.changed, 1);
+	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_string_equal(get(bed), "two");
+	assert_int_equal(bed->fake.gets, 2);
+	hash_md5_hex("two", 3, md5);
+	assert_string_equal(bed->fake.watched_md5, md5);
+
+	change(bed, "");
+	assert_string_equal(get(bed), "ENOENT");
+	assert_string_equal(bed->fake.watched_md5, "");
+	grow_stale();
+	assert_string_equal(get(bed), "ENOENT");
+	assert_int_equal(bed->fake.gets, 3);
+	change(bed, "three");
+	assert_string_equal(get(bed), "three");
+
+	/* When the watch ends, it is time that counts again. */
+	grow_stale();
+	bed->fake.watches = false;
+	strcpy(bed->fake.text, "four");
+	assert_string_equal(get(bed), "four");
+}
+
+static void test_a_change_during_a_fetch_is_not_lost(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.watches = true;
+	bed->fake.change_in_get = true;
+	assert_string_equal(get(bed), "one");
+	bed->fake.change_in_get = false;
+	assert_false(store_is_watched(bed->cache, &KEY));
+	strcpy(bed->fake.text, "two");
+	assert_string_equal(get(bed), "two");
+	assert_int_equal(bed->fake.gets, 2);
+	assert_true(store_is_watched(bed->cache, &KEY));
+}
+
+static void test_our_own_text_is_not_replaced_by_what_was_before(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.watches = true;
+	assert_string_equal(get(bed), "one");
+	put(bed, "mine", "one");
+	bed->fake.events->changed(bed->fake.events_arg, &KEY); /* a node that has not heard of it yet */
+	assert_string_equal(get(bed), "mine");
+	assert_false(store_is_watched(bed->cache, &KEY));
+	change(bed, "mine");
+	assert_string_equal(get(bed), "mine");
+	assert_true(store_is_watched(bed->cache, &KEY));
+}
+
+static void test_watched_names_keep_listings_fresh(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.watches = true;
+	list(bed, NULL);
+	bed->fake.events->names_watched(bed->fake.events_arg, "dev", true);
+	assert_int_equal(told.names_watched, 1);
+	grow_stale();
+	list(bed, NULL); /* what was before it was watched is not told */
+	assert_int_equal(bed->fake.lists, 2);
+	grow_stale();
+	list(bed, NULL);
+	assert_int_equal(bed->fake.lists, 2);
+	change(bed, "new name");
+	list(bed, NULL);
+	assert_int_equal(bed->fake.lists, 3);
+	bed->fake.events->live(bed->fake.events_arg, false);
+	assert_int_equal(told.live, 1);
+	grow_stale();
+	list(bed, NULL);
+	assert_int_equal(bed->fake.lists, 4);
+}
+
+static void test_a_listing_finds_a_lost_push(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.watches = true;
+	assert_string_equal(get(bed), "one");
+	strcpy(bed->fake.text, "two");
+	list(bed, NULL);
+	assert_int_equal(told.changed, 1);
+	assert_string_equal(get(bed), "two");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -384,6 +560,11 @@ int main(void)
 		TEST(test_a_listing_confirms_versions),
 		TEST(test_a_granted_right_is_not_asked_for_again),
 		TEST(test_an_interrupted_reader_does_not_spoil_it_for_others),
+		TEST(test_what_is_watched_is_fresh_until_a_change_is_told),
+		TEST(test_a_change_during_a_fetch_is_not_lost),
+		TEST(test_our_own_text_is_not_replaced_by_what_was_before),
+		TEST(test_watched_names_keep_listings_fresh),
+		TEST(test_a_listing_finds_a_lost_push),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

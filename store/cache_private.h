@@ -1,0 +1,111 @@
+/*
+ * The inside of a struct cache, for cache.c (versions) and cache_listing.c (listings). Nobody else includes this.
+ *
+ * Everything below the lock is under it. The lock is held while the layer below is told what to watch, or asked whether
+ * it watches something, which waits for nothing; never while that layer works, and never while an event is told upwards.
+ */
+#ifndef NACOSFS_STORE_CACHE_PRIVATE_H
+#define NACOSFS_STORE_CACHE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/cache.h"
+
+#define CACHE_BUCKETS 16384
+#define CACHE_OUTAGE_PAUSE_MS 3000 /* after a time-out: how long what is known is served without waiting again */
+
+enum entry_state { ENTRY_UNKNOWN, ENTRY_PRESENT, ENTRY_ABSENT };
+
+/* What is known of one config. */
+struct entry {
+	struct key *key;
+	struct entry *next; /* in the bucket */
+	struct entry *newer, *older; /* by use, among those with a version */
+	enum entry_state state;
+	struct version *version; /* when ENTRY_PRESENT */
+	int64_t fresh_until_ms;
+	int64_t may_write_until_ms;
+	bool fetching;
+	unsigned users; /* calls that hold a pointer to it while the lock is not held */
+	unsigned puts; /* changes of ours: a fetch that began before one is worth nothing after it */
+
+	/* The layer below is to tell when the config is not at this md5 ("": not absent) any more. */
+	bool watched;
+	char watched_md5[HASH_MD5_HEX_SIZE];
+	bool changed; /* it told, and nothing was fetched since; or what was fetched last was not to be believed */
+
+	/* Our own change, until the server's read path shows it. */
+	int64_t own_until_ms;
+	char own_before[HASH_MD5_HEX_SIZE]; /* md5 that the read path may still show; "": that there is nothing */
+};
+
+/* The last listing of one namespace or group. */
+struct scope {
+	struct scope *next;
+	char *namespace_id;
+	char *group; /* NULL: the whole namespace */
+	struct listing *listing; /* NULL: none yet */
+	int64_t fresh_until_ms;
+	int64_t forbidden_until_ms;
+	bool fetching;
+	bool names_watched; /* the layer below tells what appears or vanishes */
+	bool changed; /* it told, and nothing was fetched since */
+};
+
+/* A config that may have changed, of which nobody was told yet. */
+struct untold {
+	struct untold *next;
+	struct key *key;
+};
+
+struct cache {
+	struct store store;
+	struct store *lower;
+	struct cache_options options;
+	const struct store_events *events; /* NULL: nobody wants to know */
+	void *events_arg;
+
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t fetched; /* some entry or scope stopped fetching */
+	struct entry *buckets[CACHE_BUCKETS];
+	size_t entry_count, version_count;
+	struct entry *newest, *oldest;
+	size_t content_size;
+	struct untold *untold;
+	struct scope *scopes;
+};
+
+/* With the lock. NULL: none, or no memory. */
+struct entry *cache_find_entry(struct cache *cache, const struct key *key, bool create);
+
+/* With the lock: does md5 ("": nothing there) say what was there before our own change, which the server may still show? */
+bool cache_is_before_own(const struct entry *entry, const char *md5);
+
+/*
+ * Notes, with the lock, that those above must be told that the config may have changed (takes the key; NULL does
+ * nothing); and tells them, without it.
+ */
+void cache_note_untold(struct cache *cache, struct key *key);
+void cache_tell_untold(struct cache *cache);
+
+/* Waits, with the lock, until something was fetched or the next slice of the call is over. */
+int cache_wait_fetched(struct cache *cache, struct call *call);
+
+/* ---- cache_listing.c; all with the lock, if not said otherwise */
+
+/* As the operation of the store table. Without the lock. */
+int cache_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
+	       struct listing **ret_listing);
+
+/* A name appeared or vanished there. */
+void cache_note_name(struct cache *cache, const struct key *key);
+
+/* Names in the namespace are watched from now on, or (namespace_id NULL: anywhere) not any more. */
+void cache_note_names_watched(struct cache *cache, const char *namespace_id, bool watched);
+
+void cache_free_scopes(struct cache *cache);
+
+#endif
