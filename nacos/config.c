@@ -188,7 +188,7 @@ static int send_publish(struct nacos_client *client, const struct nacos_request 
 	*ret_uncertain = sent;
 	if (error)
 		return error == -EMSGSIZE ? -EIO : error;
-	return nacos_config_answer_read_publish(&answer, wrapped, request->header != NULL,
+	return nacos_config_answer_read_publish(&answer, wrapped, request->headers != NULL,
 						request->what, call, ret_uncertain);
 }
 
@@ -199,6 +199,7 @@ int nacos_config_publish(struct nacos_client *client, const struct nacos_key *ke
 	struct nacos_features features = nacos_client_features(client);
 	cleanup_buffer struct buffer form = BUFFER_INIT;
 	char what[NACOS_WHAT_SIZE], cas_header[sizeof("casMd5: ") + HASH_MD5_HEX_SIZE];
+	const char *const headers[] = { cas_header, NULL };
 	struct nacos_request request = {
 		.api = &features.generation->publish,
 		.what = what,
@@ -221,7 +222,7 @@ int nacos_config_publish(struct nacos_client *client, const struct nacos_key *ke
 		return fail_memory(what, call);
 	if (publish->cas_md5 && features.has_cas) {
 		snprintf(cas_header, sizeof(cas_header), "casMd5: %s", publish->cas_md5);
-		request.header = cas_header;
+		request.headers = headers;
 	}
 	return send_publish(client, &request, features.generation->wrapped, call, ret_uncertain);
 }

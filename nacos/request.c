@@ -64,6 +64,16 @@ static void remember_host(struct nacos_client *client, size_t host, bool good)
 	pthread_mutex_unlock(&client->lock);
 }
 
+size_t nacos_request_current_host(struct nacos_client *client)
+{
+	size_t host;
+
+	pthread_mutex_lock(&client->lock);
+	host = client->current_host;
+	pthread_mutex_unlock(&client->lock);
+	return host;
+}
+
 /* Where the request goes, up to the port. */
 static const char *host_url(const struct nacos_client *client, const struct attempt *attempt)
 {
@@ -134,7 +144,7 @@ static int send_to_host(struct nacos_client *client, const struct attempt *attem
 	const struct nacos_request *request = attempt->request;
 	cleanup_buffer struct buffer url = BUFFER_INIT;
 	int64_t start_ms = clock_monotonic_ms();
-	const char *headers[3] = { NULL };
+	const char *headers[NACOS_REQUEST_HEADERS_MAX + 2] = { NULL };
 	struct http_request http = {
 		.method = request->api->method,
 		.headers = headers,
@@ -152,8 +162,8 @@ static int send_to_host(struct nacos_client *client, const struct attempt *attem
 	http.url = url.data;
 	if (attempt->token_header)
 		headers[header_count++] = attempt->token_header;
-	if (request->header)
-		headers[header_count++] = request->header;
+	for (size_t i = 0; request->headers && request->headers[i] && i < NACOS_REQUEST_HEADERS_MAX; i++)
+		headers[header_count++] = request->headers[i];
 	if (request->form) {
 		http.body = request->form->data;
 		http.body_size = request->form->size;

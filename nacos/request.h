@@ -18,12 +18,14 @@
 #include "util/call.h"
 #include "util/http.h"
 
+#define NACOS_REQUEST_HEADERS_MAX 4
+
 struct nacos_request {
 	const struct nacos_api *api;
 	const char *what; /* what is asked for, for reasons: "config dev/APP/a.yaml" */
 	const char *query; /* encoded; follows that of the api; NULL or "": none */
 	const struct buffer *form; /* encoded body; NULL: none */
-	const char *header; /* one more header; NULL: none */
+	const char *const *headers; /* more of them, up to a NULL, at most NACOS_REQUEST_HEADERS_MAX; NULL: none */
 	size_t answer_limit;
 	bool never_repeat; /* a second time could do harm: sent to one host, once */
 	bool anonymous; /* without a token, and refusals are answers like any other */
@@ -45,6 +47,9 @@ int nacos_request_send(struct nacos_client *client, const struct nacos_request *
  */
 int nacos_request_send_simple(struct nacos_client *client, const struct nacos_request *request,
 			      struct call *call, struct http_answer *ret_answer);
+
+/* The host that requests go to first now; changes when that one fails. */
+size_t nacos_request_current_host(struct nacos_client *client);
 
 /*
  * Appends the parameter that names a namespace, as this generation wants it; nothing where it must

@@ -1,0 +1,991 @@
+/* The HTTP watch against a server in this program that holds requests as Nacos does, and can be told to misbehave. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "nacos/poll_answer.h"
+#include "nacos/poll_watch.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define MD5_A "0123456789abcdef0123456789abcdef"
+#define MD5_B "fedcba9876543210fedcba9876543210"
+#define NO_RIGHT "{\"status\":403,\"message\":\"authorization failed!\"}"
+
+#define TIMEOUT_MS 8000
+#define CONFIGS_MAX 64
+#define EVENTS_MAX 8192
+#define REQUEST_SIZE (4 << 20)
+
+struct text {
+	char name[64]; /* "public/G/a" */
+	char md5[40];
+};
+
+struct server {
+	int listener;
+	unsigned port;
+	pthread_t thread;
+	atomic_int connections; /* threads */
+	atomic_bool stop;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct text texts[CONFIGS_MAX]; /* those that exist */
+	size_t text_count;
+	bool (*is_refused)(const char *query);
+	int status; /* of all answers of the listener; 0: what is right */
+	const char *body; /* of all answers to holds; NULL: what is right */
+	bool is_deaf; /* no answer at all */
+	bool loses_changes; /* a change does not end a hold */
+	int hold_ms;
+	unsigned epoch; /* holds of an earlier one are cut */
+
+	/* What came. */
+	unsigned checks, holds, held_now;
+	size_t records; /* in the last hold */
+	char last_hold[65536];
+	char queries[EVENTS_MAX][96]; /* of checks */
+};
+
+struct fixture {
+	struct server server;
+	struct nacos_client *client;
+	struct nacos_poll_watch *watch;
+
+	pthread_mutex_t lock;
+	char events[EVENTS_MAX][64];
+	size_t event_count;
+	bool fetches; /* each change is followed by telling the MD5 that the server has then */
+};
+
+static struct fixture *current;
+
+/* ---- the server ---- */
+
+/* With the lock held. */
+static const char *find_md5(struct server *server, const char *name)
+{
+	for (size_t i = 0; i < server->text_count; i++)
+		if (strcmp(server->texts[i].name, name) == 0)
+			return server->texts[i].md5;
+	return "";
+}
+
+static void set_text(const char *name, const char *md5)
+{
+	struct server *server = &current->server;
+	size_t i = 0;
+
+	pthread_mutex_lock(&server->lock);
+	while (i < server->text_count && strcmp(server->texts[i].name, name) != 0)
+		i++;
+	assert_true(i < CONFIGS_MAX);
+	if (i == server->text_count)
+		server->text_count++;
+	snprintf(server->texts[i].name, sizeof(server->texts[i].name), "%s", name);
+	snprintf(server->texts[i].md5, sizeof(server->texts[i].md5), "%s", md5);
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* In place. */
+static void decode(char *text)
+{
+	char *out = text;
+
+	for (; *text; text++) {
+		unsigned value;
+
+		if (*text == '%' && sscanf(text + 1, "%2x", &value) == 1) {
+			*out++ = (char)value;
+			text += 2;
+		} else {
+			*out++ = *text;
+		}
+	}
+	*out = '\0';
+}
+
+/*
+ * With the lock held: writes the names whose MD5 differs from that of the records, at most max of them. How many records
+ * there are.
+ */
+static size_t compare(struct server *server, const char *records, int max, char *ret_body, size_t size)
+{
+	size_t count = 0, length = 0;
+
+	ret_body[0] = '\0';
+	for (const char *record = records; *record; count++) {
+		char data_id[128] = "", group[128] = "", md5[40] = "", namespace_id[64] = "", name[330];
+		const char *end = strchr(record, 1);
+
+		assert_non_null(end);
+		/* An empty MD5 is nothing that scanf reads. */
+		if (sscanf(record, "%127[^\1\2]\2%127[^\1\2]\2%39[^\1\2]\2%63[^\1\2]", data_id, group, md5,
+			   namespace_id) < 3)
+			sscanf(record, "%127[^\1\2]\2%127[^\1\2]\2\2%63[^\1\2]", data_id, group, namespace_id);
+		snprintf(name, sizeof(name), "%s/%s/%s", namespace_id[0] ? namespace_id : "public", group, data_id);
+		if (strcmp(find_md5(server, name), md5) != 0 && max > 0 && length + 400 < size) {
+			length += (size_t)snprintf(ret_body + length, size - length, "%s%%02%s%s%s%%01", data_id, group,
+						   namespace_id[0] ? "%02" : "", namespace_id);
+			max--;
+		}
+		record = end + 1;
+	}
+	if (length > 0)
+		snprintf(ret_body + length, size - length, "\n");
+	return count;
+}
+
+static void answer(int connection, int status, const char *body)
+{
+	size_t size = strlen(body) + 200;
+	char *text = malloc(size);
+	int length = snprintf(text, size, "HTTP/1.1 %d \r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", status,
+			      strlen(body), body);
+
+	send(connection, text, (size_t)length, MSG_NOSIGNAL);
+	free(text);
+}
+
+static bool has_hung_up(int connection)
+{
+	struct pollfd poll_one = { .fd = connection, .events = POLLIN };
+	char byte;
+
+	return poll(&poll_one, 1, 0) > 0 && recv(connection, &byte, 1, MSG_PEEK) <= 0;
+}
+
+/* With the lock held: waits as a server does. False: the connection is to be cut. */
+static bool hold(struct server *server, int connection, const char *records, char *body, size_t size)
+{
+	int64_t end_ms = clock_monotonic_ms() + server->hold_ms;
+	unsigned epoch = server->epoch;
+
+	server->holds++;
+	server->held_now++;
+	server->records = compare(server, records, 1 << 20, body, size);
+	snprintf(server->last_hold, sizeof(server->last_hold), "%s", records);
+	while (!body[0] && clock_monotonic_ms() < end_ms && epoch == server->epoch && !atomic_load(&server->stop) &&
+	       !has_hung_up(connection)) {
+		struct timespec until = clock_from_ms(clock_monotonic_ms() + 10);
+
+		pthread_cond_timedwait(&server->changed, &server->lock, &until);
+		if (!server->loses_changes)
+			compare(server, records, 1, body, size);
+	}
+	server->held_now--;
+	return epoch == server->epoch;
+}
+
+static void listen_for_changes(struct server *server, int connection, const char *path, const char *head, char *form)
+{
+	static const char field[] = "Listening-Configs=";
+	const char *query = strchr(path, '?');
+	bool is_check = strcasestr(head, "\r\nLong-Pulling-Timeout-No-Hangup: true") != NULL;
+	size_t size = 1 << 20;
+	char *body = calloc(1, size);
+	bool alive = true;
+	int status = 200;
+
+	assert_non_null(strcasestr(head, "\r\nLong-Pulling-Timeout: 30000"));
+	assert_int_equal(strncmp(form, field, sizeof(field) - 1), 0);
+	/* Servers decode it once more; that must not change anything. */
+	decode(form);
+	pthread_mutex_lock(&server->lock);
+	query = query ? query + 1 : "";
+	if (server->is_refused && server->is_refused(query)) {
+		status = 403;
+		snprintf(body, size, "%s", NO_RIGHT);
+	} else if (server->status) {
+		status = server->status;
+	} else if (is_check) {
+		compare(server, form + sizeof(field) - 1, 1 << 20, body, size);
+	} else {
+		alive = hold(server, connection, form + sizeof(field) - 1, body, size);
+		if (server->body)
+			snprintf(body, size, "%s", server->body);
+	}
+	if (is_check && server->checks < EVENTS_MAX)
+		snprintf(server->queries[server->checks++], sizeof(server->queries[0]), "%.90s", query);
+	while (server->is_deaf && !atomic_load(&server->stop) && !has_hung_up(connection)) {
+		pthread_mutex_unlock(&server->lock);
+		usleep(5000);
+		pthread_mutex_lock(&server->lock);
+	}
+	pthread_mutex_unlock(&server->lock);
+	if (alive)
+		answer(connection, status, body);
+	free(body);
+}
+
+static bool read_request(int connection, char *request)
+{
+	size_t length = 0;
+
+	for (;;) {
+		ssize_t count = recv(connection, request + length, REQUEST_SIZE - 1 - length, 0);
+		const char *end, *field;
+
+		if (count <= 0)
+			return false;
+		length += (size_t)count;
+		request[length] = '\0';
+		end = strstr(request, "\r\n\r\n");
+		field = strcasestr(request, "\r\nContent-Length:");
+		if (end && length >= (size_t)(end + 4 - request) +
+					    (field && field < end ? strtoul(field + 17, NULL, 10) : 0))
+			return true;
+	}
+}
+
+struct visit {
+	struct server *server;
+	int connection;
+};
+
+static void *serve(void *arg)
+{
+	struct visit *visit = arg;
+	char *request = malloc(REQUEST_SIZE), method[16] = "", path[4096] = "";
+
+	if (read_request(visit->connection, request)) {
+		char *body = strstr(request, "\r\n\r\n") + 4;
+
+		body[-2] = '\0';
+		assert_int_equal(sscanf(request, "%15s %4095s", method, path), 2);
+		if (strstr(path, "/v1/cs/configs/listener"))
+			listen_for_changes(visit->server, visit->connection, path, request, body);
+		else if (strstr(path, "/v1/console/server/state"))
+			answer(visit->connection, 200, "{\"version\":\"2.2.4\"}");
+		else
+			answer(visit->connection, 404, "config data not exist\n");
+	}
+	close(visit->connection);
+	atomic_fetch_sub(&visit->server->connections, 1);
+	free(request);
+	free(visit);
+	return NULL;
+}
+
+static void *run_server(void *arg)
+{
+	struct server *server = arg;
+
+	while (!atomic_load(&server->stop)) {
+		struct visit *visit = malloc(sizeof(*visit));
+		pthread_t thread;
+
+		visit->server = server;
+		visit->connection = accept(server->listener, NULL, NULL);
+		if (visit->connection < 0) {
+			free(visit);
+			continue;
+		}
+		atomic_fetch_add(&server->connections, 1);
+		assert_int_equal(pthread_create(&thread, NULL, serve, visit), 0);
+		pthread_detach(thread);
+	}
+	return NULL;
+}
+
+static void open_listener(struct server *server)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t size = sizeof(address);
+
+	server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(server->listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(server->listener, 64), 0);
+	assert_int_equal(getsockname(server->listener, (struct sockaddr *)&address, &size), 0);
+	server->port = ntohs(address.sin_port);
+}
+
+static void start_server(struct server *server)
+{
+	pthread_condattr_t attributes;
+
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&server->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	server->hold_ms = 20000;
+	open_listener(server);
+	assert_int_equal(pthread_create(&server->thread, NULL, run_server, server), 0);
+}
+
+static void stop_server(struct server *server)
+{
+	atomic_store(&server->stop, true);
+	shutdown(server->listener, SHUT_RDWR);
+	pthread_join(server->thread, NULL);
+	close(server->listener);
+	while (atomic_load(&server->connections) > 0)
+		usleep(1000);
+	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->lock);
+}
+
+/* ---- events ---- */
+
+static void add_event(const char *what, const char *name)
+{
+	pthread_mutex_lock(&current->lock);
+	assert_true(current->event_count < EVENTS_MAX);
+	snprintf(current->events[current->event_count++], sizeof(current->events[0]), "%s %s", what, name);
+	pthread_mutex_unlock(&current->lock);
+}
+
+static void on_changed(void *arg, const struct nacos_key *key)
+{
+	char name[48], md5[40];
+
+	(void)arg;
+	snprintf(name, sizeof(name), "%s/%s/%s", key->namespace_id, key->group, key->data_id);
+	add_event("changed", name);
+	if (!current->fetches)
+		return;
+	pthread_mutex_lock(&current->server.lock);
+	snprintf(md5, sizeof(md5), "%s", find_md5(&current->server, name));
+	pthread_mutex_unlock(&current->server.lock);
+	assert_int_equal(nacos_poll_watch(current->watch, key, md5), 0);
+}
+
+static void on_refused(void *arg, const struct nacos_key *key)
+{
+	char name[48];
+
+	(void)arg;
+	snprintf(name, sizeof(name), "%s/%s/%s", key->namespace_id, key->group, key->data_id);
+	add_event("refused", name);
+}
+
+static void on_names_watched(void *arg, const char *namespace_id, int error)
+{
+	(void)arg;
+	assert_int_equal(error, -EOPNOTSUPP);
+	add_event("names", namespace_id);
+}
+
+static void on_live(void *arg, bool live)
+{
+	(void)arg;
+	add_event(live ? "live" : "dead", "");
+}
+
+static size_t count_events(const char *event)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&current->lock);
+	for (size_t i = 0; i < current->event_count; i++)
+		count += strcmp(current->events[i], event) == 0;
+	pthread_mutex_unlock(&current->lock);
+	return count;
+}
+
+static bool wait_for_event(const char *event, size_t count)
+{
+	int64_t end_ms = clock_monotonic_ms() + TIMEOUT_MS;
+
+	while (count_events(event) < count) {
+		if (clock_monotonic_ms() > end_ms)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+/* ---- the fixture ---- */
+
+static void prepare(void)
+{
+	static const struct nacos_watch_events events = {
+		on_changed, on_refused, NULL, on_names_watched, on_live,
+	};
+	struct nacos_host host = { (char *)(uintptr_t) "127.0.0.1", 0 };
+	struct nacos_client_options options = { .hosts = &host, .host_count = 1 };
+	struct call call;
+
+	current = calloc(1, sizeof(*current));
+	pthread_mutex_init(&current->lock, NULL);
+	start_server(&current->server);
+	host.port = current->server.port;
+	assert_int_equal(nacos_client_new(&options, &current->client), 0);
+	call_start(&call, 5000);
+	assert_int_equal(nacos_client_connect(current->client, &call), 0);
+	assert_int_equal(nacos_poll_watch_new(current->client, &events, NULL, &current->watch), 0);
+}
+
+static void start(void)
+{
+	assert_int_equal(nacos_poll_watch_start(current->watch), 0);
+}
+
+/* Also measures: an unmount must not wait for a hold. */
+static void finish(void)
+{
+	int64_t begun_ms = clock_monotonic_ms();
+
+	nacos_poll_watch_free(current->watch);
+	assert_true(clock_monotonic_ms() - begun_ms < 1000);
+	nacos_client_free(current->client);
+	stop_server(&current->server);
+	pthread_mutex_destroy(&current->lock);
+	free(current);
+	current = NULL;
+}
+
+static void watch(const char *namespace_id, const char *group, const char *data_id, const char *md5)
+{
+	const struct nacos_key key = { namespace_id, group, data_id };
+
+	assert_int_equal(nacos_poll_watch(current->watch, &key, md5), 0);
+}
+
+static bool is_watched(const char *namespace_id, const char *group, const char *data_id)
+{
+	const struct nacos_key key = { namespace_id, group, data_id };
+
+	return nacos_poll_is_watched(current->watch, &key);
+}
+
+static bool wait_until_watched(const char *namespace_id, const char *group, const char *data_id)
+{
+	int64_t end_ms = clock_monotonic_ms() + TIMEOUT_MS;
+
+	while (!is_watched(namespace_id, group, data_id)) {
+		if (clock_monotonic_ms() > end_ms)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+static unsigned server_number(const unsigned *number)
+{
+	unsigned value;
+
+	pthread_mutex_lock(&current->server.lock);
+	value = *number;
+	pthread_mutex_unlock(&current->server.lock);
+	return value;
+}
+
+static bool wait_for_number(const unsigned *number, unsigned wanted)
+{
+	int64_t end_ms = clock_monotonic_ms() + TIMEOUT_MS;
+
+	while (server_number(number) != wanted) {
+		if (clock_monotonic_ms() > end_ms)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+static size_t count_queries(const char *query)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&current->server.lock);
+	for (unsigned i = 0; i < current->server.checks; i++)
+		count += strcmp(current->server.queries[i], query) == 0;
+	pthread_mutex_unlock(&current->server.lock);
+	return count;
+}
+
+/* ---- configs ---- */
+
+static void test_one_hold_for_all(void **state)
+{
+	(void)state;
+	prepare();
+	for (int i = 0; i < 500; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		watch(i % 2 ? "public" : "dev", "G", name, "");
+	}
+	assert_false(is_watched("dev", "G", "n0"));
+	start();
+	assert_true(wait_for_event("live ", 1));
+	assert_true(is_watched("dev", "G", "n0"));
+	assert_true(is_watched("public", "G", "n499"));
+	assert_false(is_watched("public", "G", "n0"));
+	assert_int_equal(current->server.held_now, 1);
+	assert_int_equal(current->server.records, 500);
+	/* The public one has no name there. */
+	assert_non_null(strstr(current->server.last_hold, "n0\2G\2\2dev\1"));
+	assert_non_null(strstr(current->server.last_hold, "n1\2G\2\1"));
+	/* The right on each of the two namespaces, and the check; a knock at first. */
+	assert_int_equal(count_queries("tenant=dev") + count_queries(""), current->server.checks);
+	assert_true(current->server.checks <= 4);
+	assert_int_equal(count_events("changed dev/G/n0"), 0);
+	finish();
+}
+
+static void test_changes_are_told(void **state)
+{
+	int64_t begun_ms;
+
+	(void)state;
+	prepare();
+	set_text("dev/G/a", MD5_A);
+	set_text("dev/G/old", MD5_B);
+	current->fetches = true;
+	watch("dev", "G", "a", MD5_A);
+	watch("dev", "G", "absent", "");
+	watch("dev", "G", "old", MD5_A);
+	start();
+	/* What was different from the beginning. */
+	assert_true(wait_for_event("changed dev/G/old", 1));
+	assert_true(wait_for_event("live ", 1));
+	assert_true(wait_until_watched("dev", "G", "old"));
+	assert_true(wait_until_watched("dev", "G", "a"));
+
+	begun_ms = clock_monotonic_ms();
+	set_text("dev/G/a", MD5_B);
+	assert_true(wait_for_event("changed dev/G/a", 1));
+	assert_true(clock_monotonic_ms() - begun_ms < 500);
+	set_text("dev/G/absent", MD5_A);
+	assert_true(wait_for_event("changed dev/G/absent", 1));
+	set_text("dev/G/absent", "");
+	assert_true(wait_for_event("changed dev/G/absent", 2));
+	assert_true(wait_until_watched("dev", "G", "absent"));
+	assert_int_equal(count_events("changed dev/G/a"), 1);
+	assert_int_equal(count_events("changed dev/G/old"), 1);
+	assert_int_equal(count_events("dead "), 0);
+	finish();
+}
+
+static void test_new_names_join_within_a_second(void **state)
+{
+	(void)state;
+	prepare();
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		watch("dev", "G", name, "");
+	}
+	start();
+	assert_true(wait_for_event("live ", 1));
+	for (int i = 0; i < 5; i++) {
+		int64_t begun_ms = clock_monotonic_ms();
+		char name[16];
+
+		snprintf(name, sizeof(name), "more%d", i);
+		watch("dev", "G", name, "");
+		assert_true(wait_until_watched("dev", "G", name));
+		assert_true(clock_monotonic_ms() - begun_ms < 1500);
+		assert_true(is_watched("dev", "G", "n0"));
+	}
+	/* Holds of few are taken over by others. */
+	assert_true(server_number(&current->server.held_now) <= 4);
+	assert_int_equal(count_events("dead "), 0);
+	finish();
+}
+
+static void test_own_md5_is_no_news(void **state)
+{
+	(void)state;
+	prepare();
+	set_text("dev/G/a", MD5_A);
+	watch("dev", "G", "a", MD5_A);
+	start();
+	assert_true(wait_until_watched("dev", "G", "a"));
+	/* As after a publish of ours: told before the server says it. */
+	watch("dev", "G", "a", MD5_B);
+	set_text("dev/G/a", MD5_B);
+	assert_true(wait_for_number(&current->server.holds, 2));
+	assert_true(wait_for_number(&current->server.held_now, 1));
+	assert_true(is_watched("dev", "G", "a"));
+	assert_int_equal(count_events("changed dev/G/a"), 0);
+	finish();
+}
+
+/* A caller that finds the same again and again, because another node lags, is not driven round and round. */
+static void test_same_md5_is_asked_seldom(void **state)
+{
+	const struct nacos_key key = { "dev", "G", "a" };
+	struct nacos_watch_counts counts;
+	int64_t end_ms;
+
+	(void)state;
+	prepare();
+	set_text("dev/G/a", MD5_B);
+	watch("dev", "G", "a", MD5_A);
+	watch("dev", "G", "b", "");
+	start();
+	end_ms = clock_monotonic_ms() + 1800;
+	while (clock_monotonic_ms() < end_ms) {
+		assert_int_equal(nacos_poll_watch(current->watch, &key, MD5_A), 0);
+		usleep(20000);
+	}
+	assert_in_range(count_events("changed dev/G/a"), 1, 2);
+	assert_false(is_watched("dev", "G", "a"));
+	assert_true(is_watched("dev", "G", "b"));
+	assert_in_range(server_number(&current->server.holds), 1, 8);
+	nacos_poll_get_watch_counts(current->watch, &counts);
+	assert_int_equal(counts.watched, 2);
+	assert_int_equal(counts.waiting, 1);
+	assert_int_equal(counts.refused, 0);
+	/* It is told again. */
+	assert_true(wait_for_event("changed dev/G/a", 2));
+	finish();
+}
+
+/* A server that misses a change between its comparison and its registration. */
+static void test_check_finds_what_a_hold_missed(void **state)
+{
+	(void)state;
+	prepare();
+	current->server.loses_changes = true;
+	watch("dev", "G", "a", "");
+	start();
+	assert_true(wait_for_number(&current->server.held_now, 1));
+	set_text("dev/G/a", MD5_A);
+	assert_true(wait_for_event("changed dev/G/a", 1));
+	finish();
+}
+
+static void test_storm(void **state)
+{
+	(void)state;
+	prepare();
+	current->fetches = true;
+	for (int i = 0; i < 50; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		watch("dev", "G", name, "");
+	}
+	start();
+	assert_true(wait_for_event("live ", 1));
+	for (int round = 0; round < 40; round++) {
+		for (int i = 0; i < 50; i++) {
+			char name[32], md5[40];
+
+			snprintf(name, sizeof(name), "dev/G/n%d", i);
+			snprintf(md5, sizeof(md5), "%032d", round);
+			set_text(name, md5);
+		}
+		usleep(20000);
+	}
+	/* All is settled when all is watched with the last text. */
+	for (int i = 0; i < 50; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		assert_true(wait_until_watched("dev", "G", name));
+	}
+	assert_int_equal(count_events("dead "), 0);
+	usleep(100000);
+	pthread_mutex_lock(&current->server.lock);
+	for (int i = 0; i < 50; i++) {
+		char record[80];
+
+		snprintf(record, sizeof(record), "%032d\2dev\1", 39);
+		assert_non_null(strstr(current->server.last_hold, record));
+	}
+	pthread_mutex_unlock(&current->server.lock);
+	finish();
+}
+
+static void test_many(void **state)
+{
+	struct nacos_watch_counts counts;
+	const struct nacos_key key = { "dev", "G", "n6999" };
+
+	(void)state;
+	prepare();
+	for (int i = 0; i < 7000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		watch("dev", "G", name, "");
+	}
+	start();
+	assert_true(wait_for_event("live ", 1));
+	assert_true(is_watched("dev", "G", "n6999"));
+	assert_int_equal(server_number(&current->server.held_now), 3);
+	nacos_poll_unwatch(current->watch, &key);
+	assert_false(is_watched("dev", "G", "n6999"));
+	nacos_poll_get_watch_counts(current->watch, &counts);
+	assert_int_equal(counts.watched, 6999);
+	assert_int_equal(counts.waiting, 0);
+	finish();
+}
+
+/* ---- rights ---- */
+
+static bool refuse_all(const char *query)
+{
+	(void)query;
+	return true;
+}
+
+/* A grant on dev:G1:* and one on dev:G2:config/only. */
+static bool refuse_wide(const char *query)
+{
+	return strcmp(query, "tenant=dev&group=G1&dataId=%2A") != 0 &&
+	       strcmp(query, "tenant=dev&group=G2&dataId=only") != 0;
+}
+
+static void test_refused(void **state)
+{
+	struct nacos_watch_counts counts;
+
+	(void)state;
+	prepare();
+	current->server.is_refused = refuse_all;
+	watch("dev", "G", "a", MD5_A);
+	start();
+	assert_true(wait_for_event("refused dev/G/a", 1));
+	assert_true(wait_for_event("live ", 1));
+	assert_false(is_watched("dev", "G", "a"));
+	nacos_poll_get_watch_counts(current->watch, &counts);
+	assert_int_equal(counts.refused, 1);
+	assert_int_equal(server_number(&current->server.holds), 0);
+	finish();
+}
+
+static void test_narrow_rights(void **state)
+{
+	(void)state;
+	prepare();
+	current->server.is_refused = refuse_wide;
+	watch("dev", "G1", "a", "");
+	watch("dev", "G1", "b", "");
+	watch("dev", "G2", "only", "");
+	watch("dev", "G2", "other", "");
+	start();
+	assert_true(wait_for_event("live ", 1));
+	assert_int_equal(count_events("refused dev/G2/other"), 1);
+	assert_true(is_watched("dev", "G1", "a"));
+	assert_true(is_watched("dev", "G1", "b"));
+	assert_true(is_watched("dev", "G2", "only"));
+	assert_false(is_watched("dev", "G2", "other"));
+	assert_int_equal(server_number(&current->server.held_now), 1);
+	/* What was refused is in no hold. */
+	assert_int_equal(current->server.records, 3);
+	assert_null(strstr(current->server.last_hold, "other"));
+	finish();
+}
+
+static void set_refusal(bool (*is_refused)(const char *))
+{
+	pthread_mutex_lock(&current->server.lock);
+	current->server.is_refused = is_refused;
+	current->server.epoch++;
+	pthread_cond_broadcast(&current->server.changed);
+	pthread_mutex_unlock(&current->server.lock);
+}
+
+static void test_right_is_withdrawn(void **state)
+{
+	(void)state;
+	prepare();
+	watch("dev", "G1", "a", "");
+	start();
+	assert_true(wait_until_watched("dev", "G1", "a"));
+	set_refusal(refuse_all);
+	assert_true(wait_for_event("refused dev/G1/a", 1));
+	assert_false(is_watched("dev", "G1", "a"));
+	finish();
+}
+
+/* ---- trouble ---- */
+
+static void test_lost_and_found(void **state)
+{
+	(void)state;
+	prepare();
+	watch("dev", "G", "a", "");
+	assert_int_equal(nacos_poll_watch_names(current->watch, "dev"), 0);
+	start();
+	assert_true(wait_for_event("live ", 1));
+	assert_true(wait_for_event("names dev", 1));
+
+	pthread_mutex_lock(&current->server.lock);
+	current->server.status = 502;
+	current->server.epoch++;
+	pthread_cond_broadcast(&current->server.changed);
+	pthread_mutex_unlock(&current->server.lock);
+	assert_true(wait_for_event("dead ", 1));
+	assert_false(is_watched("dev", "G", "a"));
+	set_text("dev/G/a", MD5_A);
+
+	pthread_mutex_lock(&current->server.lock);
+	current->server.status = 0;
+	pthread_mutex_unlock(&current->server.lock);
+	assert_true(wait_for_event("changed dev/G/a", 1));
+	watch("dev", "G", "a", MD5_A);
+	assert_true(wait_for_event("live ", 2));
+	assert_true(wait_until_watched("dev", "G", "a"));
+	assert_true(wait_for_event("names dev", 2));
+	finish();
+}
+
+/* A gateway that cuts holds: as long as the server answers otherwise, the watch lives. */
+static void test_cut_holds(void **state)
+{
+	(void)state;
+	prepare();
+	watch("dev", "G", "a", "");
+	start();
+	assert_true(wait_until_watched("dev", "G", "a"));
+	pthread_mutex_lock(&current->server.lock);
+	current->server.epoch++;
+	pthread_cond_broadcast(&current->server.changed);
+	pthread_mutex_unlock(&current->server.lock);
+	assert_true(wait_for_number(&current->server.holds, 2));
+	assert_true(wait_until_watched("dev", "G", "a"));
+	assert_int_equal(count_events("dead "), 0);
+	finish();
+}
+
+static void test_no_such_api(void **state)
+{
+	(void)state;
+	prepare();
+	current->server.status = 410;
+	watch("dev", "G", "a", "");
+	assert_int_equal(nacos_poll_watch_names(current->watch, "dev"), 0);
+	start();
+	assert_true(wait_for_event("names dev", 1));
+	usleep(300000);
+	assert_int_equal(count_events("live "), 0);
+	assert_false(is_watched("dev", "G", "a"));
+	/* It is not asked again and again. */
+	assert_int_equal(server_number(&current->server.checks), 1);
+	finish();
+}
+
+/* Answers that are none, or name what nobody asked for: not a hot loop. */
+static void test_strange_answers(void **state)
+{
+	static const char *const bodies[] = { "<html>busy</html>", "x%02y%01", "%00%02%01", "a%02G%02dev", "%zz" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		prepare();
+		current->server.body = bodies[i];
+		current->server.hold_ms = 1;
+		watch("dev", "G", "a", "");
+		start();
+		assert_true(wait_for_number(&current->server.holds, 1));
+		usleep(300000);
+		assert_in_range(server_number(&current->server.holds), 1, 2);
+		assert_int_equal(count_events("changed dev/G/a"), 0);
+		finish();
+	}
+}
+
+/* Something between that answers at once instead of holding. */
+static void test_holds_that_do_not_hold(void **state)
+{
+	(void)state;
+	prepare();
+	current->server.hold_ms = 0;
+	watch("dev", "G", "a", "");
+	start();
+	usleep(1500000);
+	assert_in_range(server_number(&current->server.holds), 1, 3);
+	set_text("dev/G/a", MD5_A);
+	assert_true(wait_for_event("changed dev/G/a", 1));
+	finish();
+}
+
+/* finish() measures. */
+static void test_free_while_the_server_hangs(void **state)
+{
+	(void)state;
+	prepare();
+	current->server.is_deaf = true;
+	watch("dev", "G", "a", "");
+	start();
+	assert_true(wait_for_number(&current->server.checks, 1));
+	finish();
+
+	prepare();
+	finish();
+}
+
+/* ---- answers ---- */
+
+static int read_all(const char *text, char *ret_names, size_t size)
+{
+	cleanup_buffer struct buffer body = BUFFER_INIT;
+	struct nacos_key key;
+	size_t offset = 0, length = 0;
+	int found;
+
+	assert_int_equal(buffer_append_text(&body, text), 0);
+	ret_names[0] = '\0';
+	while ((found = nacos_poll_answer_next(&body, &offset, &key)) > 0)
+		length += (size_t)snprintf(ret_names + length, size - length, "[%s/%s/%s]", key.namespace_id, key.group,
+					   key.data_id);
+	return found;
+}
+
+static void test_answers(void **state)
+{
+	static const char *const bad[] = { "a", "a%02G", "a%02G%01b", "%02G%01", "a%02%01", "a%01", "a%2",
+					   "a%02G%02n%02x%01", "a%02G\n%01", "%00%02G%01", "\x80%02G%01", "{}" };
+	char names[256];
+
+	(void)state;
+	assert_int_equal(read_all("", names, sizeof(names)), 0);
+	assert_int_equal(read_all("\r\n", names, sizeof(names)), 0);
+	assert_int_equal(read_all("a%02G%01b.yaml%02G%02dev%01\n", names, sizeof(names)), 0);
+	assert_string_equal(names, "[public/G/a][dev/G/b.yaml]");
+	assert_int_equal(read_all("%E4%B8%AD+x%02G%02public%01", names, sizeof(names)), 0);
+	assert_string_equal(names, "[public/G/\xe4\xb8\xad x]");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(read_all(bad[i], names, sizeof(names)), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_one_hold_for_all),
+		cmocka_unit_test(test_changes_are_told),
+		cmocka_unit_test(test_new_names_join_within_a_second),
+		cmocka_unit_test(test_own_md5_is_no_news),
+		cmocka_unit_test(test_same_md5_is_asked_seldom),
+		cmocka_unit_test(test_check_finds_what_a_hold_missed),
+		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_narrow_rights),
+		cmocka_unit_test(test_right_is_withdrawn),
+		cmocka_unit_test(test_lost_and_found),
+		cmocka_unit_test(test_cut_holds),
+		cmocka_unit_test(test_no_such_api),
+		cmocka_unit_test(test_strange_answers),
+		cmocka_unit_test(test_holds_that_do_not_hold),
+		cmocka_unit_test(test_free_while_the_server_hangs),
+	};
+
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests_name("nacos/poll_watch", tests, NULL, NULL);
+}

@@ -1,0 +1,99 @@
+/*
+ * The HTTP watch of nacosfs by hand:
+ *
+ *	poll_client HOST PORT USER PASSWORD_FILE
+ *
+ * Each line of standard input is a command: `watch NAMESPACE GROUP DATA_ID MD5` (- for none), `unwatch NAMESPACE GROUP
+ * DATA_ID`, `names NAMESPACE`, `ask NAMESPACE GROUP DATA_ID`, `counts`. Each line of output is an event (`changed
+ * NAMESPACE GROUP DATA_ID`, `refused ...`, `names NAMESPACE ERRNO`, `live 0|1`) or what was asked for (`watched 0|1`,
+ * `counts WATCHED WAITING REFUSED`). It ends with its input, and says how long that took: `freed MILLISECONDS`.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nacos/poll_watch.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+static void on_changed(void *arg, const struct nacos_key *key)
+{
+	(void)arg;
+	printf("changed %s %s %s\n", key->namespace_id, key->group, key->data_id);
+}
+
+static void on_refused(void *arg, const struct nacos_key *key)
+{
+	(void)arg;
+	printf("refused %s %s %s\n", key->namespace_id, key->group, key->data_id);
+}
+
+static void on_names_watched(void *arg, const char *namespace_id, int error)
+{
+	(void)arg;
+	printf("names %s %d\n", namespace_id, -error);
+}
+
+static void on_live(void *arg, bool live)
+{
+	(void)arg;
+	printf("live %d\n", live);
+}
+
+static void obey(struct nacos_poll_watch *watch, const char *command, const struct nacos_key *key, const char *md5)
+{
+	struct nacos_watch_counts counts;
+
+	if (strcmp(command, "watch") == 0 && nacos_poll_watch(watch, key, strcmp(md5, "-") ? md5 : ""))
+		exit(3);
+	if (strcmp(command, "unwatch") == 0)
+		nacos_poll_unwatch(watch, key);
+	if (strcmp(command, "names") == 0 && nacos_poll_watch_names(watch, key->namespace_id))
+		exit(3);
+	if (strcmp(command, "ask") == 0)
+		printf("watched %d\n", nacos_poll_is_watched(watch, key));
+	if (strcmp(command, "counts") == 0) {
+		nacos_poll_get_watch_counts(watch, &counts);
+		printf("counts %zu %zu %zu\n", counts.watched, counts.waiting, counts.refused);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct nacos_watch_events events = { on_changed, on_refused, NULL, on_names_watched, on_live };
+	struct nacos_client_options options = { .host_count = 1 };
+	struct nacos_poll_watch *watch;
+	struct nacos_client *client;
+	struct nacos_host host;
+	struct call call;
+	char line[1024];
+	int64_t begun_ms;
+
+	if (argc != 5)
+		return 2;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	log_set_level(LOG_LEVEL_DEBUG);
+	host = (struct nacos_host){ argv[1], (unsigned)atoi(argv[2]) };
+	options.hosts = &host;
+	options.username = argv[3];
+	options.password_file = argv[4];
+	call_start(&call, 20000);
+	if (nacos_client_new(&options, &client) || nacos_client_connect(client, &call)) {
+		fprintf(stderr, "%s\n", call.reason);
+		return 1;
+	}
+	if (nacos_poll_watch_new(client, &events, NULL, &watch) || nacos_poll_watch_start(watch))
+		return 3;
+	while (fgets(line, sizeof(line), stdin)) {
+		char command[16] = "", namespace_id[256] = "", group[256] = "", data_id[300] = "", md5[64] = "";
+		const struct nacos_key key = { namespace_id, group, data_id };
+
+		if (sscanf(line, "%15s %255s %255s %299s %63s", command, namespace_id, group, data_id, md5) > 0)
+			obey(watch, command, &key, md5);
+	}
+	begun_ms = clock_monotonic_ms();
+	nacos_poll_watch_free(watch);
+	printf("freed %lld\n", (long long)(clock_monotonic_ms() - begun_ms));
+	nacos_client_free(client);
+	return 0;
+}
