@@ -123,12 +123,12 @@ static int append_entry(const struct nacos_watch *watch, const struct nacos_watc
 	int error = buffer_append_text(json, json->data[json->size - 1] == '[' ? "{" : ",{");
 
 	if (!error)
-		error = nacos_grpc_json_add(json, "dataId", entry->key.data_id);
+		error = nacos_grpc_json_add(json, "dataId", entry->node.key.data_id);
 	if (!error)
-		error = nacos_grpc_json_add(json, "group", entry->key.group);
+		error = nacos_grpc_json_add(json, "group", entry->node.key.group);
 	if (!error)
 		error = nacos_grpc_json_add(json, "tenant",
-					    wire_namespace(watch, entry->key.namespace_id));
+					    wire_namespace(watch, entry->node.key.namespace_id));
 	if (!error)
 		error = nacos_grpc_json_add(json, "md5", entry->md5);
 	return error ? error : buffer_append_byte(json, '}');
@@ -162,11 +162,11 @@ static bool belongs(const struct nacos_watch *watch, const struct batch *batch,
 	if (batch->count == 0)
 		return true;
 	if (batch->scope == SCOPE_CONFIG || entry->wanted != batch->listen ||
-	    strcmp(entry->key.namespace_id, batch->key->namespace_id) != 0)
+	    strcmp(entry->node.key.namespace_id, batch->key->namespace_id) != 0)
 		return false;
-	if (batch->scope == SCOPE_GROUP && strcmp(entry->key.group, batch->key->group) != 0)
+	if (batch->scope == SCOPE_GROUP && strcmp(entry->node.key.group, batch->key->group) != 0)
 		return false;
-	return find_scope(watch, &entry->key) == batch->scope;
+	return find_scope(watch, &entry->node.key) == batch->scope;
 }
 
 /*
@@ -182,8 +182,8 @@ static bool take_batch(struct nacos_watch *watch, struct batch *batch)
 			continue;
 		if (batch->count == 0) {
 			batch->listen = entry->wanted;
-			batch->scope = find_scope(watch, &entry->key);
-			batch->key = &entry->key;
+			batch->scope = find_scope(watch, &entry->node.key);
+			batch->key = &entry->node.key;
 		}
 		nacos_watch_take_pending(watch, entry);
 		entry->busy = true;
@@ -293,7 +293,7 @@ static void report_refused(struct nacos_watch *watch, const struct batch *batch)
 			nacos_watch_set_refused(watch, entry, true);
 		pthread_mutex_unlock(&watch->lock);
 		if (report && watch->events.refused)
-			watch->events.refused(watch->arg, &entry->key);
+			watch->events.refused(watch->arg, &entry->node.key);
 	}
 }
 
@@ -494,16 +494,16 @@ static void repeat_names(struct nacos_watch *watch)
 /* With the lock held: everything must be told (again). */
 static void compare_all(struct nacos_watch *watch)
 {
-	for (size_t i = 0; i < watch->bucket_count; i++) {
-		struct nacos_watch_entry *entry, *next;
+	struct nacos_key_node *node, *next;
 
-		for (entry = watch->buckets[i]; entry; entry = next) {
-			next = entry->bucket_next;
-			if (entry->wanted)
-				nacos_watch_set_pending(watch, entry);
-			else if (entry->told_epoch != watch->epoch)
-				nacos_watch_remove(watch, entry);
-		}
+	for (node = nacos_key_table_next(&watch->table, NULL); node; node = next) {
+		struct nacos_watch_entry *entry = (struct nacos_watch_entry *)node;
+
+		next = nacos_key_table_next(&watch->table, node);
+		if (entry->wanted)
+			nacos_watch_set_pending(watch, entry);
+		else if (entry->told_epoch != watch->epoch)
+			nacos_watch_remove(watch, entry);
 	}
 	for (struct nacos_watch_names *names = watch->namespaces; names; names = names->next)
 		names->tried = names->told && names->error == 0;
@@ -558,7 +558,7 @@ static bool report_change(struct nacos_watch *watch)
 	pthread_mutex_lock(&watch->lock);
 	entry = watch->reports;
 	if (entry) {
-		copy = nacos_watch_name_new(&entry->key, true);
+		copy = nacos_watch_name_new(&entry->node.key, true);
 		/* Without memory it stays in the list. */
 		if (copy)
 			nacos_watch_take_changed(watch, entry);

@@ -8,12 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "nacos/grpc_watch_private.h"
 #include "util/cleanup.h"
-
-#define FIRST_BUCKET_COUNT 256
 
 /*
  * Beyond so many names that nobody has taken yet, the caller is better off comparing all of them.
@@ -93,114 +90,31 @@ void nacos_watch_set_refused(struct nacos_watch *watch, struct nacos_watch_entry
 
 /* ---- the table ---- */
 
-/* FNV-1a from a seed, with the NUL of each part, so that "a", "bc" is not "ab", "c". */
-static uint64_t hash_part(uint64_t hash, const char *part)
-{
-	size_t size = strlen(part) + 1;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char)part[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-static uint64_t hash_key(const struct nacos_watch *watch, const struct nacos_key *key)
-{
-	uint64_t hash = hash_part(watch->seed, key->namespace_id);
-
-	hash = hash_part(hash_part(hash, key->group), key->data_id);
-	/* FNV leaves the low bits, which choose the bucket, the weakest. */
-	hash ^= hash >> 32;
-	hash *= UINT64_C(0x9e3779b97f4a7c15);
-	return hash ^ hash >> 29;
-}
-
-/* What points to the entry of that key, or to the NULL where it belongs. */
-static struct nacos_watch_entry **find_link(struct nacos_watch *watch, const struct nacos_key *key,
-					    uint64_t hash)
-{
-	struct nacos_watch_entry **link = &watch->buckets[hash & (watch->bucket_count - 1)];
-
-	for (; *link; link = &(*link)->bucket_next) {
-		const struct nacos_watch_entry *entry = *link;
-
-		if (entry->hash == hash && strcmp(entry->key.data_id, key->data_id) == 0 &&
-		    strcmp(entry->key.group, key->group) == 0 &&
-		    strcmp(entry->key.namespace_id, key->namespace_id) == 0)
-			break;
-	}
-	return link;
-}
-
 struct nacos_watch_entry *nacos_watch_find(struct nacos_watch *watch, const struct nacos_key *key)
 {
-	return *find_link(watch, key, hash_key(watch, key));
-}
-
-static int grow(struct nacos_watch *watch, size_t bucket_count)
-{
-	struct nacos_watch_entry **buckets =
-		calloc(bucket_count, sizeof(struct nacos_watch_entry *));
-
-	if (!buckets)
-		return -ENOMEM;
-	for (size_t i = 0; i < watch->bucket_count; i++) {
-		struct nacos_watch_entry *entry, *next;
-
-		for (entry = watch->buckets[i]; entry; entry = next) {
-			struct nacos_watch_entry **bucket =
-				&buckets[entry->hash & (bucket_count - 1)];
-
-			next = entry->bucket_next;
-			entry->bucket_next = *bucket;
-			*bucket = entry;
-		}
-	}
-	free(watch->buckets);
-	watch->buckets = buckets;
-	watch->bucket_count = bucket_count;
-	return 0;
-}
-
-/* Copies the texts of a key to memory that has room for them, and points a key at them. */
-static void place_key(const struct nacos_key *key, char *memory, struct nacos_key *ret_key)
-{
-	ret_key->namespace_id = memory;
-	memory = stpcpy(memory, key->namespace_id) + 1;
-	ret_key->group = memory;
-	memory = stpcpy(memory, key->group) + 1;
-	ret_key->data_id = memory;
-	strcpy(memory, key->data_id);
-}
-
-static size_t key_size(const struct nacos_key *key)
-{
-	return strlen(key->namespace_id) + strlen(key->group) + strlen(key->data_id) + 3;
+	return (struct nacos_watch_entry *)nacos_key_table_find(&watch->table, key);
 }
 
 static struct nacos_watch_entry *add(struct nacos_watch *watch, const struct nacos_key *key)
 {
-	struct nacos_watch_entry *entry, **link;
+	struct nacos_watch_entry *entry = calloc(1, sizeof(*entry) + nacos_key_size(key));
 
-	if (watch->entry_count >= watch->bucket_count && grow(watch, 2 * watch->bucket_count))
-		return NULL;
-	entry = calloc(1, sizeof(*entry) + key_size(key));
 	if (!entry)
 		return NULL;
-	place_key(key, (char *)(entry + 1), &entry->key);
-	entry->hash = hash_key(watch, key);
-	link = find_link(watch, key, entry->hash);
-	*link = entry;
-	watch->entry_count++;
+	nacos_key_place(key, (char *)(entry + 1), &entry->node.key);
+	if (nacos_key_table_add(&watch->table, &entry->node)) {
+		free(entry);
+		return NULL;
+	}
 	return entry;
 }
 
 void nacos_watch_remove(struct nacos_watch *watch, struct nacos_watch_entry *entry)
 {
-	*find_link(watch, &entry->key, entry->hash) = entry->bucket_next;
+	nacos_key_table_remove(&watch->table, &entry->node);
 	nacos_watch_take_pending(watch, entry);
 	nacos_watch_take_changed(watch, entry);
 	nacos_watch_set_refused(watch, entry, false);
-	watch->entry_count--;
 	free(entry);
 }
 
@@ -408,13 +322,13 @@ static bool split_group_key(char *group_key, struct nacos_key *ret_key)
 
 struct nacos_watch_name *nacos_watch_name_new(const struct nacos_key *key, bool exists)
 {
-	struct nacos_watch_name *name = malloc(sizeof(*name) + key_size(key));
+	struct nacos_watch_name *name = malloc(sizeof(*name) + nacos_key_size(key));
 
 	if (!name)
 		return NULL;
 	name->next = NULL;
 	name->exists = exists;
-	place_key(key, (char *)(name + 1), &name->key);
+	nacos_key_place(key, (char *)(name + 1), &name->key);
 	return name;
 }
 
@@ -461,10 +375,7 @@ int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *ev
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&watch->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
-	/* Without random bytes, names that collide can be chosen: slow, but not wrong. */
-	if (getrandom(&watch->seed, sizeof(watch->seed), GRND_NONBLOCK) < 0)
-		watch->seed = (uintptr_t)watch;
-	if (grow(watch, FIRST_BUCKET_COUNT)) {
+	if (nacos_key_table_init(&watch->table)) {
 		nacos_watch_free(watch);
 		return -ENOMEM;
 	}
@@ -493,17 +404,15 @@ void nacos_watch_stop(struct nacos_watch *watch)
 
 void nacos_watch_free(struct nacos_watch *watch)
 {
+	struct nacos_key_node *node, *next;
+
 	if (!watch)
 		return;
-	for (size_t i = 0; i < watch->bucket_count; i++) {
-		struct nacos_watch_entry *entry, *next;
-
-		for (entry = watch->buckets[i]; entry; entry = next) {
-			next = entry->bucket_next;
-			free(entry);
-		}
+	for (node = nacos_key_table_next(&watch->table, NULL); node; node = next) {
+		next = nacos_key_table_next(&watch->table, node);
+		free(node);
 	}
-	free(watch->buckets);
+	nacos_key_table_release(&watch->table);
 	while (watch->names) {
 		struct nacos_watch_name *name = watch->names;
 

@@ -17,11 +17,10 @@
 
 #include "nacos/grpc_private.h"
 #include "nacos/grpc_watch.h"
+#include "nacos/key_table.h"
 
 struct nacos_watch_entry {
-	struct nacos_watch_entry *bucket_next;
-	uint64_t hash;
-	struct nacos_key key; /* the texts follow the entry */
+	struct nacos_key_node node; /* first; the texts follow the entry */
 	char md5[HASH_MD5_HEX_SIZE];
 	bool wanted; /* false: the server is to be told that it is not any more; then it is freed */
 	bool busy; /* in the batch that is being sent */
@@ -73,10 +72,7 @@ struct nacos_watch {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* there is something to do; on the monotonic clock */
 
-	struct nacos_watch_entry **buckets;
-	size_t bucket_count; /* a power of two */
-	size_t entry_count;
-	uint64_t seed;
+	struct nacos_key_table table;
 
 	struct nacos_watch_entry *pending, **pending_end;
 	size_t pending_count, busy_count, wanted_count, refused_count;
