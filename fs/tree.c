@@ -11,8 +11,6 @@
 
 int tree_init(struct tree *tree, const char *namespace_id, const char *group)
 {
-	pthread_condattr_t monotonic;
-
 	memset(tree, 0, sizeof(*tree));
 	tree->namespace_id = namespace_id;
 	tree->group = group;
@@ -21,10 +19,7 @@ int tree_init(struct tree *tree, const char *namespace_id, const char *group)
 	tree->by_id = calloc(tree->bucket_count, sizeof(*tree->by_id));
 	tree->by_name = calloc(tree->bucket_count, sizeof(*tree->by_name));
 	pthread_mutex_init(&tree->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&tree->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_init_condition(&tree->changed);
 	if (tree->by_id && tree->by_name)
 		tree->root = tree_add(tree, NULL, "", NODE_ROOT);
 	if (!tree->root) {

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "nacos/client_private.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/http.h"
 
 #define CONSOLE_PORT 8080
@@ -83,29 +83,6 @@ static int copy_options(const struct nacos_client_options *options, struct nacos
 	return error;
 }
 
-/* Neither can fail on Linux for want of anything but memory. */
-static int start_lock(struct nacos_client *client)
-{
-	pthread_condattr_t attributes;
-
-	if (pthread_mutex_init(&client->lock, NULL))
-		return -ENOMEM;
-	if (pthread_condattr_init(&attributes))
-		goto out_lock;
-	/* A step of the system clock must not lengthen a wait. */
-	if (pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) ||
-	    pthread_cond_init(&client->changed, &attributes))
-		goto out_attributes;
-	pthread_condattr_destroy(&attributes);
-	return 0;
-
-out_attributes:
-	pthread_condattr_destroy(&attributes);
-out_lock:
-	pthread_mutex_destroy(&client->lock);
-	return -ENOMEM;
-}
-
 int nacos_client_new(const struct nacos_client_options *options, struct nacos_client **ret_client)
 {
 	struct http_client_options http_options = {
@@ -119,11 +96,8 @@ int nacos_client_new(const struct nacos_client_options *options, struct nacos_cl
 
 	if (!client)
 		return -ENOMEM;
-	error = start_lock(client);
-	if (error) {
-		free(client);
-		return error;
-	}
+	pthread_mutex_init(&client->lock, NULL);
+	clock_init_condition(&client->changed);
 	error = copy_options(options, client);
 	if (!error)
 		error = http_client_new(&http_options, &client->http);

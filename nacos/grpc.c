@@ -52,13 +52,8 @@ static int copy_options(struct nacos_grpc *grpc, const struct nacos_grpc_options
 
 static void init_locks(struct nacos_grpc *grpc)
 {
-	pthread_condattr_t attributes;
-
 	pthread_mutex_init(&grpc->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&grpc->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_init_condition(&grpc->changed);
 }
 
 int nacos_grpc_new(const struct nacos_grpc_options *options, struct nacos_grpc **ret_grpc)

@@ -302,14 +302,10 @@ static struct nacos_grpc_call *record_new(struct nacos_grpc *grpc, bool may_repe
 					  struct buffer *frame)
 {
 	struct nacos_grpc_call *record = calloc(1, sizeof(*record));
-	pthread_condattr_t attributes;
 
 	if (!record)
 		return NULL;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&record->finished, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_init_condition(&record->finished);
 	record->grpc = grpc;
 	record->may_repeat = may_repeat;
 	record->only_epoch = epoch;

@@ -11,6 +11,7 @@
 
 #include "nacos/grpc_watch_private.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 /*
  * Beyond so many names that nobody has taken yet, the caller is better off comparing all of them.
@@ -232,6 +233,22 @@ void nacos_grpc_unwatch_names(struct nacos_grpc *grpc, const char *namespace_id)
 	unlock_and_wake(watch);
 }
 
+void nacos_grpc_each_watched(struct nacos_grpc *grpc,
+			     void (*function)(void *arg, const struct nacos_key *key, const char *md5), void *arg)
+{
+	struct nacos_watch *watch = grpc->watch;
+	struct nacos_key_node *node = NULL;
+
+	pthread_mutex_lock(&watch->lock);
+	while ((node = nacos_key_table_next(&watch->table, node))) {
+		const struct nacos_watch_entry *entry = (const struct nacos_watch_entry *)node;
+
+		if (entry->wanted)
+			function(arg, &entry->node.key, entry->md5);
+	}
+	pthread_mutex_unlock(&watch->lock);
+}
+
 void nacos_grpc_get_watch_counts(struct nacos_grpc *grpc, struct nacos_watch_counts *ret_counts)
 {
 	struct nacos_watch *watch = grpc->watch;
@@ -360,7 +377,6 @@ int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *ev
 		    struct nacos_watch **ret_watch)
 {
 	struct nacos_watch *watch = calloc(1, sizeof(*watch));
-	pthread_condattr_t attributes;
 
 	if (!watch)
 		return -ENOMEM;
@@ -371,10 +387,7 @@ int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *ev
 	watch->reports_end = &watch->reports;
 	watch->names_end = &watch->names;
 	pthread_mutex_init(&watch->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&watch->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_init_condition(&watch->changed);
 	if (nacos_key_table_init(&watch->table)) {
 		nacos_watch_free(watch);
 		return -ENOMEM;

@@ -84,6 +84,10 @@ bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key)
 int nacos_grpc_watch_names(struct nacos_grpc *grpc, const char *namespace_id);
 void nacos_grpc_unwatch_names(struct nacos_grpc *grpc, const char *namespace_id);
 
+/* Calls function for each config that is watched, with the lock of the watch held: it must not call anything here. */
+void nacos_grpc_each_watched(struct nacos_grpc *grpc,
+			     void (*function)(void *arg, const struct nacos_key *key, const char *md5), void *arg);
+
 struct nacos_watch_counts {
 	size_t watched; /* by callers */
 	size_t waiting; /* the server does not know of them yet */

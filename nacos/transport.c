@@ -1,15 +1,18 @@
 #include "nacos/transport.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "nacos/grpc_config.h"
 #include "nacos/grpc_identity.h"
+#include "nacos/poll_watch.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/log.h"
-#include "util/text.h"
 
 struct nacos_transport {
 	struct nacos_client *client;
@@ -23,8 +26,16 @@ struct nacos_transport {
 	void *events_arg;
 
 	struct nacos_grpc *grpc; /* from the start to the stop; NULL: there is none */
-	atomic_bool live; /* as last told */
 	atomic_int way; /* enum way, as last logged */
+	pthread_t thread; /* chooses the watch, where there is a choice */
+	bool has_thread;
+
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t changed; /* on the monotonic clock */
+	struct nacos_poll_watch *poll; /* NULL: HTTP does not watch */
+	bool grpc_live, poll_live;
+	bool told_live; /* that one of them is */
+	bool stop;
 };
 
 enum way { WAY_UNKNOWN, WAY_GRPC, WAY_HTTP };
@@ -70,6 +81,8 @@ int nacos_transport_new(const struct nacos_transport_options *options, struct na
 		return -ENOMEM;
 	transport->client = options->client;
 	transport->mode = options->mode;
+	pthread_mutex_init(&transport->lock, NULL);
+	clock_init_condition(&transport->changed);
 	int error = copy_options(options, transport);
 	if (error) {
 		nacos_transport_free(transport);
@@ -90,6 +103,8 @@ void nacos_transport_free(struct nacos_transport *transport)
 	free((char *)(uintptr_t)transport->tls.ca_file);
 	free((char *)(uintptr_t)transport->tls.cert_file);
 	free((char *)(uintptr_t)transport->tls.key_file);
+	pthread_cond_destroy(&transport->changed);
+	pthread_mutex_destroy(&transport->lock);
 	free(transport);
 }
 
@@ -137,13 +152,34 @@ static void tell_names_watched(void *arg, const char *namespace_id, int error)
 	transport->events->names_watched(transport->events_arg, namespace_id, error);
 }
 
-static void tell_live(void *arg, bool live)
+/* It is live while one of the two is, and told so when that changes. */
+static void note_live(struct nacos_transport *transport, bool *which, bool live)
+{
+	pthread_mutex_lock(&transport->lock);
+	*which = live;
+	live = transport->grpc_live || transport->poll_live;
+	bool news = live != transport->told_live && !transport->stop;
+	transport->told_live = live;
+	pthread_cond_broadcast(&transport->changed);
+	pthread_mutex_unlock(&transport->lock);
+	if (!news)
+		return;
+	log_debug("changes are %s", live ? "told" : "not told for now");
+	transport->events->live(transport->events_arg, live);
+}
+
+static void tell_grpc_live(void *arg, bool live)
 {
 	struct nacos_transport *transport = arg;
 
-	atomic_store(&transport->live, live);
-	log_debug("changes are %s", live ? "told" : "not told for now");
-	transport->events->live(transport->events_arg, live);
+	note_live(transport, &transport->grpc_live, live);
+}
+
+static void tell_poll_live(void *arg, bool live)
+{
+	struct nacos_transport *transport = arg;
+
+	note_live(transport, &transport->poll_live, live);
 }
 
 static const struct nacos_watch_events grpc_events = {
@@ -151,7 +187,13 @@ static const struct nacos_watch_events grpc_events = {
 	.refused = tell_refused,
 	.named = tell_named,
 	.names_watched = tell_names_watched,
-	.live = tell_live,
+	.live = tell_grpc_live,
+};
+
+static const struct nacos_watch_events poll_events = {
+	.changed = tell_changed,
+	.refused = tell_refused,
+	.live = tell_poll_live,
 };
 
 /* ---- the connection ---- */
@@ -206,19 +248,118 @@ int nacos_transport_check(struct nacos_transport *transport, struct call *call)
 	return error;
 }
 
+/* ---- the choice of the watch ---- */
+
+static void add_to_poll(void *poll, const struct nacos_key *key, const char *md5)
+{
+	nacos_poll_watch(poll, key, md5);
+}
+
+/* With the lock: HTTP watches what gRPC can't. */
+static int start_poll(struct nacos_transport *transport)
+{
+	struct nacos_poll_watch *poll;
+	int error = nacos_poll_watch_new(transport->client, &poll_events, transport, &poll);
+
+	if (error)
+		return error;
+	if (transport->grpc)
+		nacos_grpc_each_watched(transport->grpc, add_to_poll, poll);
+	error = nacos_poll_watch_start(poll);
+	if (error) {
+		nacos_poll_watch_free(poll);
+		return error;
+	}
+	transport->poll = poll;
+	return 0;
+}
+
+static void stop_poll(struct nacos_transport *transport)
+{
+	pthread_mutex_lock(&transport->lock);
+	struct nacos_poll_watch *poll = transport->poll;
+	transport->poll = NULL;
+	pthread_mutex_unlock(&transport->lock);
+	if (!poll)
+		return;
+	nacos_poll_watch_free(poll);
+	note_live(transport, &transport->poll_live, false);
+}
+
+/* With the lock: waits for news, but not for ever while gRPC is away and HTTP is not watching in its place. */
+static void wait_for_grpc(struct nacos_transport *transport)
+{
+	struct timespec due = clock_from_ms(clock_monotonic_ms() + NACOS_TRANSPORT_PATIENCE_MS);
+	int timed_out = 0;
+
+	while (!transport->stop && !transport->grpc_live && !transport->poll && !timed_out)
+		timed_out = pthread_cond_timedwait(&transport->changed, &transport->lock, &due);
+	if (timed_out && !transport->stop && !transport->grpc_live && start_poll(transport))
+		log_warning("changes are not watched: the threads for that can't be started");
+}
+
+static void *choose_watch(void *arg)
+{
+	struct nacos_transport *transport = arg;
+
+	pthread_mutex_lock(&transport->lock);
+	while (!transport->stop) {
+		if (transport->grpc_live && transport->poll) {
+			pthread_mutex_unlock(&transport->lock);
+			stop_poll(transport);
+			pthread_mutex_lock(&transport->lock);
+		} else if (transport->grpc_live || transport->poll) {
+			pthread_cond_wait(&transport->changed, &transport->lock);
+		} else {
+			wait_for_grpc(transport);
+		}
+	}
+	pthread_mutex_unlock(&transport->lock);
+	return NULL;
+}
+
+static int start_choice(struct nacos_transport *transport)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = pthread_create(&transport->thread, NULL, choose_watch, transport);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	transport->has_thread = !error;
+	return -error;
+}
+
 int nacos_transport_start(struct nacos_transport *transport)
 {
-	if (!has_grpc(transport)) {
-		atomic_store(&transport->way, WAY_HTTP);
-		if (transport->mode == NACOS_TRANSPORT_AUTO)
-			log_info("this server has no gRPC: configs are read and written over HTTP");
-		return 0;
+	if (has_grpc(transport)) {
+		int error = make_grpc(transport, true, &transport->grpc);
+
+		if (error || transport->mode == NACOS_TRANSPORT_GRPC || !transport->events)
+			return error;
+		return start_choice(transport);
 	}
-	return make_grpc(transport, true, &transport->grpc);
+	atomic_store(&transport->way, WAY_HTTP);
+	if (transport->mode == NACOS_TRANSPORT_AUTO)
+		log_info("this server has no gRPC: configs are read and written over HTTP");
+	if (!transport->events)
+		return 0;
+	pthread_mutex_lock(&transport->lock);
+	int error = start_poll(transport);
+	pthread_mutex_unlock(&transport->lock);
+	return error;
 }
 
 void nacos_transport_stop(struct nacos_transport *transport)
 {
+	pthread_mutex_lock(&transport->lock);
+	transport->stop = true;
+	pthread_cond_broadcast(&transport->changed);
+	pthread_mutex_unlock(&transport->lock);
+	if (transport->has_thread)
+		pthread_join(transport->thread, NULL);
+	transport->has_thread = false;
+	stop_poll(transport);
 	nacos_grpc_free(transport->grpc);
 	transport->grpc = NULL;
 }
@@ -354,32 +495,47 @@ int nacos_transport_check_write(struct nacos_transport *transport, const struct 
 
 /* ---- the watch ---- */
 
-static bool can_watch(const struct nacos_transport *transport)
-{
-	return transport->grpc && transport->events;
-}
-
 void nacos_transport_watch(struct nacos_transport *transport, const struct nacos_key *key, const char *md5)
 {
-	if (can_watch(transport) && nacos_grpc_watch(transport->grpc, key, md5))
+	int error = 0;
+
+	pthread_mutex_lock(&transport->lock);
+	if (transport->grpc && transport->events)
+		error = nacos_grpc_watch(transport->grpc, key, md5);
+	if (!error && transport->poll)
+		error = nacos_poll_watch(transport->poll, key, md5);
+	pthread_mutex_unlock(&transport->lock);
+	if (error)
 		log_warning("config %s is not watched: out of memory", key->data_id);
 }
 
 void nacos_transport_unwatch(struct nacos_transport *transport, const struct nacos_key *key)
 {
-	if (can_watch(transport))
+	pthread_mutex_lock(&transport->lock);
+	if (transport->grpc && transport->events)
 		nacos_grpc_unwatch(transport->grpc, key);
+	if (transport->poll)
+		nacos_poll_unwatch(transport->poll, key);
+	pthread_mutex_unlock(&transport->lock);
 }
 
 void nacos_transport_watch_names(struct nacos_transport *transport, const char *namespace_id)
 {
-	if (can_watch(transport) && nacos_grpc_watch_names(transport->grpc, namespace_id))
+	if (transport->grpc && transport->events && nacos_grpc_watch_names(transport->grpc, namespace_id))
 		log_warning("the names in %s are not watched: out of memory", namespace_id);
 }
 
 bool nacos_transport_is_watched(struct nacos_transport *transport, const struct nacos_key *key)
 {
-	return can_watch(transport) && nacos_grpc_is_watched(transport->grpc, key);
+	bool watched = transport->grpc && transport->events && nacos_grpc_is_watched(transport->grpc, key);
+
+	if (watched)
+		return true;
+	pthread_mutex_lock(&transport->lock);
+	if (transport->poll)
+		watched = nacos_poll_is_watched(transport->poll, key);
+	pthread_mutex_unlock(&transport->lock);
+	return watched;
 }
 
 void nacos_transport_get_status(struct nacos_transport *transport, struct nacos_transport_status *ret_status)
@@ -391,8 +547,12 @@ void nacos_transport_get_status(struct nacos_transport *transport, struct nacos_
 		if (status.grpc.ready)
 			status.name = "grpc";
 	}
-	if (can_watch(transport))
+	pthread_mutex_lock(&transport->lock);
+	if (transport->poll)
+		nacos_poll_get_watch_counts(transport->poll, &status.counts);
+	else if (transport->grpc && transport->events)
 		nacos_grpc_get_watch_counts(transport->grpc, &status.counts);
-	status.live = atomic_load(&transport->live);
+	status.live = transport->told_live;
+	pthread_mutex_unlock(&transport->lock);
 	*ret_status = status;
 }

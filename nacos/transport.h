@@ -1,5 +1,6 @@
 /*
- * How configs travel: over the one gRPC connection where the server has it, over HTTP otherwise. And who tells of changes.
+ * How configs travel: over the one gRPC connection where the server has it, over HTTP otherwise. And who tells of changes:
+ * gRPC, or, where there was none for NACOS_TRANSPORT_PATIENCE_MS, HTTP long polls, until there is.
  *
  * With NACOS_TRANSPORT_AUTO a request goes over gRPC while there is a connection. When there is none (a 1.4 server, a
  * blocked port, a connection that broke), or it fails before the server can have acted on it, it goes over HTTP; the log
@@ -13,7 +14,10 @@
  *	-> nacos_transport_start (starts threads: not before a fork) -> calls -> nacos_transport_stop -> nacos_transport_free
  *
  * Until the start, everything goes over HTTP and nothing is watched. Calls may come from any thread. The client is not
- * owned, and must outlive the transport. There is no lock here: what is below has its own.
+ * owned, and must outlive the transport.
+ *
+ * One thread chooses who tells of changes. One lock guards that choice; it is held while a config is put on the watch, and
+ * while nothing waits.
  */
 #ifndef NACOSFS_NACOS_TRANSPORT_H
 #define NACOSFS_NACOS_TRANSPORT_H
@@ -25,6 +29,8 @@
 #include "nacos/grpc_watch.h"
 
 enum nacos_transport_mode { NACOS_TRANSPORT_AUTO, NACOS_TRANSPORT_GRPC, NACOS_TRANSPORT_HTTP };
+
+#define NACOS_TRANSPORT_PATIENCE_MS 10000
 
 #define NACOS_HTTP_CONTENT_LIMIT ((size_t)2 << 20)
 #define NACOS_GRPC_CONTENT_LIMIT ((size_t)10 << 20)

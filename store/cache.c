@@ -123,15 +123,14 @@ static bool entry_is_fresh(const struct cache *cache, const struct entry *entry)
 	       (entry->fresh_until_ms > clock_monotonic_ms() || entry_is_watched(cache, entry));
 }
 
-/* Asks the layer below to tell when the config is not what the entry says any more. */
+/* Asks the layer below to tell when the config is not what the entry says any more; after each fetch, as it wants to know. */
 static void entry_watch(struct cache *cache, struct entry *entry)
 {
 	const char *md5 = entry->state == ENTRY_PRESENT ? entry->version->md5 : "";
 
-	if (entry->state == ENTRY_UNKNOWN || (entry->watched && !strcmp(entry->watched_md5, md5)))
+	if (entry->state == ENTRY_UNKNOWN)
 		return;
 	entry->watched = true;
-	strcpy(entry->watched_md5, md5);
 	store_watch(cache->lower, entry->key, md5);
 }
 
@@ -531,7 +530,6 @@ static const struct store_operations cache_operations = {
 int cache_new(struct store *lower, const struct cache_options *options, struct store **ret_store)
 {
 	struct cache *cache = calloc(1, sizeof(*cache));
-	pthread_condattr_t monotonic;
 
 	if (!cache)
 		return -ENOMEM;
@@ -539,10 +537,7 @@ int cache_new(struct store *lower, const struct cache_options *options, struct s
 	cache->lower = lower;
 	cache->options = *options;
 	pthread_mutex_init(&cache->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&cache->fetched, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_init_condition(&cache->fetched);
 	*ret_store = &cache->store;
 	return 0;
 }

@@ -32,9 +32,7 @@ struct entry {
 	unsigned users; /* calls that hold a pointer to it while the lock is not held */
 	unsigned puts; /* changes of ours: a fetch that began before one is worth nothing after it */
 
-	/* The layer below is to tell when the config is not at this md5 ("": not absent) any more. */
-	bool watched;
-	char watched_md5[HASH_MD5_HEX_SIZE];
+	bool watched; /* the layer below is to tell when the config is not what was last known here */
 	bool changed; /* it told, and nothing was fetched since; or what was fetched last was not to be believed */
 
 	/* Our own change, until the server's read path shows it. */

@@ -127,8 +127,9 @@ struct store_operations {
 	void (*set_events)(struct store *store, const struct store_events *events, void *arg);
 
 	/*
-	 * Asks to be told when the config is not at md5 ("": not absent) any more, or tells another md5; costs no request
-	 * here and now. md5 NULL: it does not matter any more. Callers of a cache need not: it watches what it holds.
+	 * Asks to be told when the config is not at md5 ("": not absent) any more; again after each get that follows a
+	 * change that was told, with what came, even if it is the same. Costs no request here and now. md5 NULL: it does not
+	 * matter any more. Callers of a cache need not: it watches what it holds.
 	 */
 	void (*watch)(struct store *store, const struct key *key, const char *md5);
 

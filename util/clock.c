@@ -43,3 +43,13 @@ int64_t clock_to_ms(struct timespec time)
 		return time.tv_sec < 0 ? INT64_MIN : INT64_MAX;
 	return time_ms;
 }
+
+void clock_init_condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
