@@ -334,6 +334,8 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 		.new_type = name_type(commit->key->data_id),
 	};
 	char text[KEY_TEXT_SIZE];
+	/* Whoever closes last, or has it saved later: it is what the writer wrote. */
+	call->uid = commit->writer.uid;
 	filesystem_grant_time(call, commit->content.size);
 	int error = store_put(filesystem->store, commit->key, &put, call, ret_version);
 

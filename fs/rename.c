@@ -331,6 +331,7 @@ static void undo_move(struct renaming *renaming, struct version *stored)
 	int error;
 
 	call_start(&call, request->filesystem->timeout_ms);
+	call.uid = request->uid;
 	request_unlock(request);
 	if (before) {
 		const struct put put = {

@@ -31,6 +31,7 @@ static void start_call(struct request *request, int64_t timeout_ms)
 	call_start(&request->call, timeout_ms);
 	request->call.interrupted = is_interrupted;
 	request->call.interrupted_arg = request;
+	request->call.uid = request->uid;
 }
 
 void request_start(struct request *request, fuse_req_t fuse)

@@ -146,6 +146,11 @@ struct nacos_features nacos_client_features(struct nacos_client *client)
 	return features;
 }
 
+const char *nacos_client_username(const struct nacos_client *client)
+{
+	return client->username;
+}
+
 unsigned long nacos_client_request_count(const struct nacos_client *client)
 {
 	return http_client_request_count(client->http);

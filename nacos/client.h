@@ -61,6 +61,9 @@ int nacos_client_connect(struct nacos_client *client, struct call *call);
 /* A copy of what the server can do; valid after nacos_client_connect(). */
 struct nacos_features nacos_client_features(struct nacos_client *client);
 
+/* Who logs in; NULL: nobody. */
+const char *nacos_client_username(const struct nacos_client *client);
+
 /* How many HTTP requests were sent, logins included. */
 unsigned long nacos_client_request_count(const struct nacos_client *client);
 

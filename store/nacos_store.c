@@ -9,6 +9,7 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/text.h"
+#include "util/user.h"
 
 /* What a put leaves of its time for reading back, and how long it reads back before it believes that nothing came. */
 #define READ_BACK_RESERVE_MS 2000
@@ -186,10 +187,25 @@ static int load_metadata(const struct putting *putting, struct call *call, struc
 	return 0;
 }
 
+/* Who saves, as the history of the server is to show it: the Nacos user and the local one. */
+static int format_source_user(const struct putting *putting, uid_t uid, struct buffer *text)
+{
+	const char *login = nacos_client_username(putting->client);
+	char local[USER_NAME_SIZE];
+
+	if (uid == CALL_NO_USER)
+		return login ? buffer_append_text(text, login) : 0;
+	user_format_name(uid, local);
+	return login ? buffer_append_format(text, "%s (%s)", login, local) : buffer_append_text(text, local);
+}
+
 static int publish(const struct putting *putting, const struct nacos_config *metadata, const char *type,
 		   struct call *call, bool *ret_uncertain)
 {
 	const struct put *put = putting->put;
+	cleanup_buffer struct buffer source_user = BUFFER_INIT;
+	if (format_source_user(putting, call->uid, &source_user))
+		return -ENOMEM;
 	const struct nacos_publish publish = {
 		.content = put->content,
 		.size = put->size,
@@ -201,7 +217,7 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 		.effect = metadata->effect,
 		.schema = metadata->schema,
 		.encrypted_data_key = put->data_key ? put->data_key : metadata->encrypted_data_key,
-		.source_user = put->writer,
+		.source_user = source_user.size ? source_user.data : NULL,
 		.cas_md5 = put->base ? put->base->md5 : NACOS_MD5_OF_NOTHING,
 	};
 	struct call part;

@@ -7,7 +7,7 @@
  * Above cipher is plain text, in memory only; below it is what the server stores.
  *
  * (fs/main.c writes the stack out.) All operations may be called from any thread, block until the call's deadline, and
- * hold no lock of the caller. They return 0 or a negative errno and leave the reason in the call:
+ * hold no lock of the caller. Who saves, for the server's history, is the user of the call. They return 0 or a negative errno and leave the reason in the call:
  *
  * -ENOENT        there is no such config
  * -EACCES        this account may not
@@ -52,7 +52,6 @@ struct put {
 	 * there stays.
 	 */
 	const char *data_key;
-	const char *writer; /* who saves, for the server's history; NULL: nobody in particular */
 };
 
 /* Names of namespaces. */

@@ -161,7 +161,7 @@ def test_moves_into_and_out_of_encryption(vault: Space, mounted: Mount) -> None:
 def test_server_that_loses_the_data_key_is_refused_before_it_can(nacos_224: NacosServer, mount: Mounts, keyring: Path,
                                                                  space_of: Callable[[NacosServer], Space]) -> None:
     space = space_of(nacos_224)
-    mounted = mount(space.server, space.namespace, space.group, options=with_keyring(keyring))
+    mounted = mount(space.server, space.namespace, space.group, options={**with_keyring(keyring), "transport": "http"})
     with pytest.raises(OSError) as refused:
         (mounted.path / ENVELOPES[0]).write_bytes(SECRET)
     assert refused.value.errno == errno.EOPNOTSUPP

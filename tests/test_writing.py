@@ -97,6 +97,17 @@ def test_new_configs_get_their_type_by_extension(place: Place) -> None:
                  **{name: Left(b"1\n", "I", {**NEW, "type": kind}) for name, kind in types.items()}})
 
 
+def test_history_tells_who_saved(space: Space, mount: Mounts) -> None:
+    space.publish(CONFIG, START)
+    group = mount(space.server, space.namespace, space.group, options={"umask": "000", "allow_other": True}).path
+    write_all(group / CONFIG, SAVED)
+    subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "cp", "/etc/hostname", group / "new.txt"], check=True)
+    subprocess.run(["setpriv", "--reuid=54321", "--clear-groups", "cp", "/etc/hostname", group / "other.txt"], check=True)
+    assert [row.user for row in space.history(CONFIG)] == ["nacos (root)", "nacos"]
+    assert [row.user for row in space.history("new.txt")] == ["nacos (nobody)"]
+    assert [row.user for row in space.history("other.txt")] == ["nacos (uid 54321)"]
+
+
 def test_exclusive_create(place: Place) -> None:
     with fails_with(errno.EEXIST):
         open_for(place.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

@@ -10,6 +10,7 @@
 void call_start(struct call *call, int64_t timeout_ms)
 {
 	memset(call, 0, sizeof(*call));
+	call->uid = CALL_NO_USER;
 	/* "For ever" is written as a huge timeout, which must not wrap to a moment in the past. */
 	if (__builtin_add_overflow(clock_monotonic_ms(), timeout_ms, &call->deadline_ms))
 		call->deadline_ms = INT64_MAX;
@@ -22,6 +23,7 @@ void call_start_part(struct call *part, const struct call *whole, int64_t timeou
 		part->deadline_ms = whole->deadline_ms;
 	part->interrupted = whole->interrupted;
 	part->interrupted_arg = whole->interrupted_arg;
+	part->uid = whole->uid;
 }
 
 int call_check(struct call *call)

@@ -16,24 +16,27 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define CALL_SLICE_MS 100
 #define CALL_REASON_SIZE 256
+#define CALL_NO_USER ((uid_t)-1)
 
 struct call {
 	int64_t deadline_ms; /* on the clock of clock_monotonic_ms() */
 	int64_t step_ms; /* how long one step of many (a page of a listing) may take; 0: until the deadline */
 	bool (*interrupted)(void *arg); /* NULL: can't be interrupted */
 	void *interrupted_arg;
+	uid_t uid; /* the local user on whose behalf it is; CALL_NO_USER: nobody's in particular */
 	char reason[CALL_REASON_SIZE]; /* of the last failure, "" when there was none */
 };
 
-/* Starts a call that may take timeout_ms from now and can't be interrupted. */
+/* Starts a call that may take timeout_ms from now, can't be interrupted, and is on nobody's behalf. */
 void call_start(struct call *call, int64_t timeout_ms);
 
 /*
- * Makes part a call that ends when whole does or after timeout_ms, whichever comes first, with the same interrupt.
- * Used where a step must leave time for the step after it.
+ * Makes part a call that ends when whole does or after timeout_ms, whichever comes first, with the same interrupt
+ * and user. Used where a step must leave time for the step after it.
  */
 void call_start_part(struct call *part, const struct call *whole, int64_t timeout_ms);
 

@@ -1,0 +1,19 @@
+#include "util/user.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ENTRY_SIZE 4096
+
+void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE])
+{
+	char buffer[ENTRY_SIZE];
+	struct passwd entry, *found = NULL;
+
+	if (!getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) && found &&
+	    strlen(entry.pw_name) < USER_NAME_SIZE)
+		strcpy(ret_name, entry.pw_name);
+	else
+		snprintf(ret_name, USER_NAME_SIZE, "uid %u", (unsigned)uid);
+}

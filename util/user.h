@@ -1,0 +1,16 @@
+/*
+ * Names of local users.
+ */
+#ifndef NACOSFS_UTIL_USER_H
+#define NACOSFS_UTIL_USER_H
+
+#include <sys/types.h>
+
+#define USER_NAME_SIZE 64
+
+/*
+ * The login name, or "uid NUMBER" where it has none or a longer one. May ask the network (NSS): not with a lock held.
+ */
+void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE]);
+
+#endif
