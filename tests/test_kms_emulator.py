@@ -449,7 +449,7 @@ def test_damaged_blobs(clients: Clients, emulator: Emulator, kind: str) -> None:
     good = base64.b64decode(client.encrypt("x" * 100))
     bad = {
         "tampered": good[:60] + bytes([good[60] ^ 1]) + good[61:],
-        "tampered version": b"0" + good[1:],
+        "tampered version": (b"1" if good[:1] == b"0" else b"0") + good[1:],
         "truncated": good[:-1],
         "short": good[:50],
         "no blob": b"hello",
