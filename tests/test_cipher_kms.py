@@ -1,6 +1,4 @@
-"""`cipher-` configs with the cloud's key services (emulated, signatures verified), through a mount and a real Nacos, and with
-what the official Java client makes of them.
-"""
+"""`cipher-` configs with the cloud's key services (emulated, signatures verified), through a mount and a real Nacos."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ import pytest
 from harness.mounts import Mount, Mounts, Space
 from harness.servers import NacosServer
 from kms.emulator import KEY, Emulator
-from test_kms_emulator import Java, java_classes, java_properties  # noqa: F401
 
 SECRET = b"password: correct-horse\n"
 ENVELOPE, SMALL_ENVELOPE, DIRECT = "cipher-kms-aes-256-db.yaml", "cipher-kms-aes-128-db.yaml", "cipher-db.yaml"
@@ -95,18 +92,3 @@ def test_key_service_that_refuses(vault: Space, mounted: Mount, mount: Mounts, e
     assert (fresh.path / ENVELOPE).exists()
     emulator.heal()
     assert (fresh.path / ENVELOPE).read_bytes() == SECRET
-
-
-def test_official_java_client_and_the_mount(vault: Space, mounted: Mount, emulator: Emulator, kind: str,
-                                            java_classes: str) -> None:  # noqa: F811
-    """What the official client stores in a real Nacos, the mount reads; and the reverse; in all formats."""
-    java = Java(java_classes, java_properties(emulator, kind))
-    for name, (content, data_key) in zip(NAMES, java.run(*(("seal", name, SECRET.hex()) for name in NAMES))):
-        options = {"encrypted_data_key": data_key} if data_key != "-" else {}
-        vault.publish(name, content, **options)
-        assert (mounted.path / name).read_bytes() == SECRET
-        (mounted.path / name).write_bytes(SECRET + b"saved: here\n")
-    stored = [vault.detail(name) for name in NAMES]
-    opened = java.run(*(("open", name, detail.content.decode(), detail.encrypted_data_key or "-")
-                        for name, detail in zip(NAMES, stored)))
-    assert [bytes.fromhex(text) for (text,) in opened] == [SECRET + b"saved: here\n"] * len(NAMES)

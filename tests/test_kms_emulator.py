@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Iterator
 
 import pytest
 
+from kms.clients import java_class_path, java_client, java_key_service  # noqa: F401
 from kms.emulator import KEY, ROLE, Emulator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -516,63 +516,15 @@ def test_many_threads(clients: Clients, kind: str) -> None:
 # ---------------------------------------------------------------- the official Java client
 
 
-JAVA = ROOT / "tests/kms/java"
-
-
-@pytest.fixture(scope="session")
-def java_classes(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The class path of the official client with its MSE extension, and of our driver for it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nacosfs-tests/mse-1.0.6"
-    if not (cache / "complete").exists():
-        shutil.rmtree(cache, ignore_errors=True)
-        cache.mkdir(parents=True)
-        subprocess.run(["mvn", "-q", "-B", "-f", JAVA / "pom.xml", "dependency:copy-dependencies",
-                        f"-DoutputDirectory={cache}"], check=True, timeout=280, stdin=subprocess.DEVNULL)
-        (cache / "complete").touch()
-    classes = tmp_path_factory.mktemp("classes")
-    subprocess.run(["javac", "-cp", f"{cache}/*", "-d", classes, JAVA / "Mse.java"], check=True)
-    return f"{classes}:{cache}/*"
-
-
-@dataclass
-class Java:
-    """The official client's filter: what it would send to a Nacos server, and what it makes of what it gets."""
-
-    class_path: str
-    properties: dict[str, object]
-
-    def run(self, *commands: tuple[str, ...]) -> list[list[str]]:
-        lines = "".join(" ".join(command) + "\n" for command in commands)
-        done = subprocess.run(["java", "-Dfile.encoding=UTF-8", "-cp", self.class_path, "Mse",
-                               *(f"{name}={value}" for name, value in self.properties.items())],
-                              input=lines, capture_output=True, text=True, timeout=120)
-        answers = [line.split(" ")[1:] for line in done.stdout.splitlines() if line.startswith("ok")]
-        assert len(answers) == len(commands), done.stdout + done.stderr
-        return answers
-
-
-def java_properties(emulator: Emulator, kind: str) -> dict[str, object]:
-    if kind == "v1":
-        return {"kmsEndpoint": emulator.gateway_host, "keyId": KEY, "kms_region_id": "cn-hangzhou",
-                "kmsAccessKey": emulator.account.id, "kmsSecretKey": emulator.account.secret}
-    return {"kmsEndpoint": emulator.dedicated_host, "keyId": KEY, "kmsClientKeyFilePath": emulator.client_key.file,
-            "kmsPasswordKey": emulator.client_key.password_file.read_text().strip(),
-            "kmsCaFilePath": emulator.authority.ca_file}
-
-
 @both
-def test_official_java_client(clients: Clients, emulator: Emulator, java_classes: str, kind: str) -> None:
-    """What it encrypts, nacosfs reads, and the reverse, in all formats, through the emulator's verified signatures."""
-    java = Java(java_classes, java_properties(emulator, kind))
+def test_official_java_client(clients: Clients, emulator: Emulator, java_class_path: str, tmp_path: Path,  # noqa: F811
+                              kind: str) -> None:
+    """What its encryption makes, nacosfs reads, and the reverse, in all formats, through the emulator's verified signatures."""
     client = clients.start(kind)
     names = ["cipher-kms-aes-256-x", "cipher-kms-aes-128-x", "cipher-x"]
     texts = [text for text in TEXTS if text.strip() and "\x01" not in text]
-    pairs = [(name, text) for name in names for text in texts]
-    ours = [client.seal(name, text) for name, text in pairs]
-    answers = java.run(*(("seal", name, text.encode().hex()) for name, text in pairs),
-                       *(("open", name, *sealed) for (name, _), sealed in zip(pairs, ours)))
+    with java_client(java_class_path, tmp_path, java_key_service(emulator, kind)) as java:
+        for name, text in ((name, text) for name in names for text in texts):
+            assert client.open(name, *java.seal(name, text.encode())) == text
+            assert java.open(name, *client.seal(name, text)).decode() == text
     assert {request.status for request in emulator.requests} <= {200, 404}
-    for (name, text), (content, data_key) in zip(pairs, answers):
-        assert client.open(name, content, data_key) == text
-    for (_, text), (opened,) in zip(pairs, answers[len(pairs):]):
-        assert bytes.fromhex(opened).decode() == text

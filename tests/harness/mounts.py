@@ -253,21 +253,29 @@ class Space:
         return [entry.data_id for entry in self.server.admin.list(self.namespace, self.group)]
 
 
+def make_space(server: NacosServer) -> Space:
+    space = Space(server, f"test-{uuid.uuid4().hex[:12]}")
+    server.admin.create_namespace(space.namespace)
+    return space
+
+
+def remove_space(space: Space) -> None:
+    space.server.admin.delete_all(space.namespace)
+    space.server.admin.delete_namespace(space.namespace)
+
+
 @pytest.fixture
 def space_of() -> Iterator[Callable[[NacosServer], Space]]:
     """space_of(server): an empty place on that server; its configs go with the test."""
     spaces: list[Space] = []
 
     def make(server: NacosServer) -> Space:
-        space = Space(server, f"test-{uuid.uuid4().hex[:12]}")
-        server.admin.create_namespace(space.namespace)
-        spaces.append(space)
-        return space
+        spaces.append(make_space(server))
+        return spaces[-1]
 
     yield make
     for space in spaces:
-        space.server.admin.delete_all(space.namespace)
-        space.server.admin.delete_namespace(space.namespace)
+        remove_space(space)
 
 
 @pytest.fixture
