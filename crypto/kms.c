@@ -1,6 +1,9 @@
 #include "crypto/kms.h"
 
 #include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdint.h>
@@ -12,6 +15,8 @@
 #define SCHEME "https://"
 #define PAUSE_MS 200
 #define KEY_ROOM 66
+#define BLOB_LIMIT ((size_t)64 * 1024) /* far more than FORMAT_DIRECT_LIMIT makes */
+#define BLOB_SIZE_MIN (KMS_VERSION_SIZE + KMS_IV_SIZE + KMS_TAG_SIZE)
 
 static const char name_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
 
@@ -28,6 +33,20 @@ int kms_parse_endpoint(const char *endpoint, struct call *call, char **ret_host)
 		return call_fail(call, -EINVAL, "the address of the key service must be HOST, HOST:PORT or https://HOST");
 	*ret_host = strndup(host, size);
 	return *ret_host ? 0 : call_fail(call, -ENOMEM, "out of memory");
+}
+
+int kms_check_ca_file(const char *path, struct call *call)
+{
+	BIO *file = path ? BIO_new_file(path, "r") : NULL;
+	X509 *certificate = file ? PEM_read_bio_X509(file, NULL, NULL, NULL) : NULL;
+	bool good = !path || certificate, opened = file;
+
+	X509_free(certificate);
+	BIO_free(file);
+	ERR_clear_error();
+	if (good)
+		return 0;
+	return call_fail(call, -EINVAL, opened ? "%s: there is no certificate in it" : "%s: it can't be read", path);
 }
 
 void kms_copy_code(const char *code, size_t size, char ret_code[KMS_CODE_SIZE])
@@ -111,6 +130,17 @@ int kms_append_blob(const char *blob, size_t size, struct call *call, struct buf
 	if (!error)
 		error = buffer_append(ret_blob, blob, size);
 	return error ? call_fail(call, error, "out of memory") : 0;
+}
+
+int kms_decode_blob(const char *blob, size_t size, struct call *call, struct buffer *ret_bytes)
+{
+	if (size > BLOB_LIMIT)
+		return call_fail(call, -EBADMSG, "the blob is too large to be one of a key service");
+	if (buffer_reserve(ret_bytes, ENCODING_BASE64_ROOM(size)))
+		return call_fail(call, -ENOMEM, "out of memory");
+	if (encoding_from_base64(blob, size, ret_bytes->data, &ret_bytes->size) || ret_bytes->size < BLOB_SIZE_MIN)
+		return call_fail(call, -EBADMSG, "the blob is damaged, or not from a key service");
+	return 0;
 }
 
 bool kms_is_key_text(const char *text, size_t size, size_t key_size)

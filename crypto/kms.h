@@ -26,6 +26,9 @@
  */
 int kms_parse_endpoint(const char *endpoint, struct call *call, char **ret_host);
 
+/* Can the file be read, and is there a certificate in it? NULL is fine. 0, or -EINVAL with a reason that names it. */
+int kms_check_ca_file(const char *path, struct call *call);
+
 /*
  * Copies an error code of the service if it looks like one, "unknown" otherwise: it goes into reasons. (Its
  * messages don't: they may quote what was sent.)
@@ -52,6 +55,16 @@ int kms_try(kms_attempt *attempt, void *arg, struct call *call);
 
 /* Appends the base64 of what a service gave, checked: 0, -ENOKEY, -ENOMEM. */
 int kms_append_blob(const char *blob, size_t size, struct call *call, struct buffer *ret_blob);
+
+/*
+ * Decodes a blob that is to be decrypted into ret_bytes, which is empty. -EBADMSG when no service can have made it:
+ * not base64, too large, or too short for the name of a key version, an IV and a tag. That is not sent: it may be
+ * a secret in clear that only looks like base64. -ENOMEM
+ */
+#define KMS_VERSION_SIZE 36
+#define KMS_IV_SIZE 12
+#define KMS_TAG_SIZE 16
+int kms_decode_blob(const char *blob, size_t size, struct call *call, struct buffer *ret_bytes);
 
 /* Is text the base64 of a key of so many bytes? */
 bool kms_is_key_text(const char *text, size_t size, size_t key_size);

@@ -295,9 +295,11 @@ static int v1_decrypt(struct key_service *service, const char *blob, size_t size
 		      struct secret_buffer *ret_text)
 {
 	cleanup_action struct action action = { .kms = kms_of(service), .name = "Decrypt" };
-	cleanup_buffer_wipe struct buffer text = BUFFER_INIT;
-	int error;
+	cleanup_buffer_wipe struct buffer bytes = BUFFER_INIT, text = BUFFER_INIT;
+	int error = kms_decode_blob(blob, size, call, &bytes);
 
+	if (error)
+		return error;
 	if (add_parameter(&action, "CiphertextBlob", blob, size))
 		return fail_out_of_memory(call);
 	error = kms_try(attempt, &action, call);
@@ -375,7 +377,9 @@ int kms_v1_open(const struct kms_v1_options *options, struct call *call, struct 
 	if (!kms)
 		return fail_out_of_memory(call);
 	kms->service.operations = &v1_operations;
-	error = set_host(kms, options, call);
+	error = kms_check_ca_file(options->ca_file, call);
+	if (!error)
+		error = set_host(kms, options, call);
 	if (!error)
 		error = set_key_id(kms, options, call);
 	if (!error)

@@ -18,10 +18,6 @@
 #define SIGNATURE_METHOD "RSA_PKCS1_SHA_256"
 #define MESSAGE_TYPE "application/x-protobuf"
 #define VERSION_HEADER "x-kms-migrationkeyversionid"
-#define VERSION_SIZE 36
-#define IV_SIZE 12
-#define TAG_SIZE 16
-#define BLOB_LIMIT ((size_t)64 * 1024) /* far more than FORMAT_DIRECT_LIMIT makes */
 #define DATE_SIZE 40
 #define LINE_MAX_COUNT 11
 
@@ -53,7 +49,7 @@ struct kms_v3 {
 struct action {
 	struct kms_v3 *kms;
 	const char *api;
-	char version[VERSION_SIZE + 1]; /* "": none is sent */
+	char version[KMS_VERSION_SIZE + 1]; /* "": none is sent */
 	struct secret_buffer body;
 	struct http_answer answer;
 };
@@ -254,7 +250,7 @@ static bool is_version(const char *text, size_t size)
 {
 	static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-	if (size != VERSION_SIZE)
+	if (size != KMS_VERSION_SIZE)
 		return false;
 	for (size_t i = 0; i < size; i++) {
 		if (!text[i] || !strchr(characters, text[i]))
@@ -263,13 +259,13 @@ static bool is_version(const char *text, size_t size)
 	return true;
 }
 
-static int take_version(const struct action *action, struct call *call, char ret_version[VERSION_SIZE + 1])
+static int take_version(const struct action *action, struct call *call, char ret_version[KMS_VERSION_SIZE + 1])
 {
 	const char *version = http_answer_header(&action->answer, VERSION_HEADER);
 
 	if (!version || !is_version(version, strlen(version)))
 		return call_fail(call, -ENOKEY, "the answer of the key service to %s names no key version", action->api);
-	memcpy(ret_version, version, VERSION_SIZE + 1);
+	memcpy(ret_version, version, KMS_VERSION_SIZE + 1);
 	return 0;
 }
 
@@ -285,7 +281,7 @@ static int encrypt(struct kms_v3 *kms, const char *text, size_t size, const char
 	cleanup_action struct action action = { .kms = kms, .api = "Encrypt" };
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 	struct protobuf_field blob, iv;
-	char own_version[VERSION_SIZE + 1];
+	char own_version[KMS_VERSION_SIZE + 1];
 	int error;
 
 	if (protobuf_append_text(&action.body, ENCRYPT_REQUEST_KEY_ID, kms->key_id) ||
@@ -300,9 +296,9 @@ static int encrypt(struct kms_v3 *kms, const char *text, size_t size, const char
 		error = take_field(&action, ENCRYPT_RESPONSE_IV, call, &iv);
 	if (error)
 		return error;
-	if (iv.size != IV_SIZE || blob.size < TAG_SIZE)
+	if (iv.size != KMS_IV_SIZE || blob.size < KMS_TAG_SIZE)
 		return call_fail(call, -ENOKEY, "the answer of the key service to Encrypt is not what it must be");
-	if (buffer_append(&bytes, version ? version : own_version, VERSION_SIZE) ||
+	if (buffer_append(&bytes, version ? version : own_version, KMS_VERSION_SIZE) ||
 	    buffer_append(&bytes, iv.data, iv.size) || buffer_append(&bytes, blob.data, blob.size) ||
 	    buffer_reserve(ret_blob, ENCODING_BASE64_SIZE(bytes.size)))
 		return call_fail(call, -ENOMEM, "out of memory");
@@ -317,7 +313,7 @@ static int v3_generate_data_key(struct key_service *service, size_t key_size, st
 {
 	cleanup_action struct action action = { .kms = kms_of(service), .api = "GenerateDataKey" };
 	cleanup_secret_buffer struct secret_buffer key_text = SECRET_BUFFER_INIT;
-	char version[VERSION_SIZE + 1];
+	char version[KMS_VERSION_SIZE + 1];
 	struct protobuf_field key;
 	int error = check_key_id(action.kms, call);
 
@@ -361,22 +357,20 @@ static int v3_encrypt(struct key_service *service, const char *text, size_t size
 static int v3_decrypt(struct key_service *service, const char *blob, size_t size, struct call *call,
 		      struct secret_buffer *ret_text)
 {
-	const size_t rest_at = VERSION_SIZE + IV_SIZE;
+	const size_t rest_at = KMS_VERSION_SIZE + KMS_IV_SIZE;
 	cleanup_action struct action action = { .kms = kms_of(service), .api = "Decrypt" };
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 	struct protobuf_field text;
 	int error;
 
-	if (size > BLOB_LIMIT)
-		return call_fail(call, -EBADMSG, "the blob is too large to be one of a key service");
-	if (buffer_reserve(&bytes, ENCODING_BASE64_ROOM(size)))
-		return call_fail(call, -ENOMEM, "out of memory");
-	if (encoding_from_base64(blob, size, bytes.data, &bytes.size) || bytes.size < rest_at + TAG_SIZE ||
-	    !is_version(bytes.data, VERSION_SIZE))
+	error = kms_decode_blob(blob, size, call, &bytes);
+	if (error)
+		return error;
+	if (!is_version(bytes.data, KMS_VERSION_SIZE))
 		return call_fail(call, -EBADMSG, "the blob is damaged, or not from a key service");
-	memcpy(action.version, bytes.data, VERSION_SIZE);
+	memcpy(action.version, bytes.data, KMS_VERSION_SIZE);
 	if (protobuf_append_bytes(&action.body, DECRYPT_REQUEST_BLOB, bytes.data + rest_at, bytes.size - rest_at) ||
-	    protobuf_append_bytes(&action.body, DECRYPT_REQUEST_IV, bytes.data + VERSION_SIZE, IV_SIZE))
+	    protobuf_append_bytes(&action.body, DECRYPT_REQUEST_IV, bytes.data + KMS_VERSION_SIZE, KMS_IV_SIZE))
 		return fail_for_secrets(call);
 	error = kms_try(attempt, &action, call);
 	if (!error)
@@ -418,6 +412,8 @@ static int set_up(struct kms_v3 *kms, const struct kms_v3_options *options, stru
 	const struct http_client_options http_options = { .user_agent = KMS_USER_AGENT, .ca_file = options->ca_file };
 	int error = check_options(options, call);
 
+	if (!error)
+		error = kms_check_ca_file(options->ca_file, call);
 	if (!error)
 		error = kms_parse_endpoint(options->endpoint, call, &kms->host);
 	if (!error)

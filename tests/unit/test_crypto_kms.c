@@ -421,6 +421,38 @@ static void codes_and_texts(void **state)
 	assert_false(kms_is_key_text("AAECAwQFBgcICQoLDA0ODw", 22, 16));
 }
 
+/* What no key service can have made is not sent to one: it may be a secret in clear. */
+static void blobs_that_cannot_be(void **state)
+{
+	static const char token[] = "c2VjcmV0LXRva2VuLTEyMzQ1Njc4OTA=";
+	cleanup_buffer struct buffer text = BUFFER_INIT, bytes = BUFFER_INIT;
+
+	(void)state;
+	assert_int_equal(kms_decode_blob(token, strlen(token), &call, &bytes), -EBADMSG);
+	assert_int_equal(kms_decode_blob("", 0, &call, &bytes), -EBADMSG);
+	for (size_t size = 0; size < 88; size++)
+		assert_int_equal(buffer_append_byte(&text, size < 86 ? 'A' : '='), 0);
+	assert_int_equal(kms_decode_blob(text.data, text.size, &call, &bytes), 0);
+	assert_int_equal(bytes.size, 64);
+	text.data[0] = '-';
+	assert_int_equal(kms_decode_blob(text.data, text.size, &call, &bytes), -EBADMSG);
+	buffer_clear(&text);
+	while (text.size <= 64 * 1024)
+		assert_int_equal(buffer_append_text(&text, "AAAA"), 0);
+	assert_int_equal(kms_decode_blob(text.data, text.size, &call, &bytes), -EBADMSG);
+	assert_non_null(strstr(call.reason, "too large"));
+}
+
+static void ca_files(void **state)
+{
+	(void)state;
+	assert_int_equal(kms_check_ca_file(NULL, &call), 0);
+	assert_int_equal(kms_check_ca_file("/nonexistent", &call), -EINVAL);
+	write_file(path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+	assert_int_equal(kms_check_ca_file(path, &call), -EINVAL);
+	assert_non_null(strstr(call.reason, path));
+}
+
 /* How an attempt is to end, and how often it was made. */
 struct script {
 	int errors[8];
@@ -490,6 +522,8 @@ int main(void)
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(options_that_cannot_be),
 		cmocka_unit_test(codes_and_texts),
+		cmocka_unit_test(blobs_that_cannot_be),
+		cmocka_unit_test(ca_files),
 		cmocka_unit_test(what_is_tried_again),
 	};
 
