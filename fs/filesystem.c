@@ -60,8 +60,12 @@ void filesystem_show_version(struct node *node, const struct version *version)
 	if (version->serial < node->shown_serial)
 		return;
 	node->shown_serial = version->serial;
-	if (!strcmp(node->md5, version->md5))
+	if (!strcmp(node->md5, version->md5)) {
+		/* What could not be decrypted before had size 0. */
+		if (version->size)
+			node->size = version->size;
 		return;
+	}
 	if (*node->md5) {
 		node->remote_changes++;
 		node->remote_changed_ms = clock_monotonic_ms();

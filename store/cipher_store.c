@@ -7,21 +7,26 @@
 
 #include "crypto/secret_memory.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #define SIZE_SLOTS 16384 /* configs whose size is remembered, at most */
+#define SIZE_RETRY_MS 10000 /* not sooner is a key service asked again for a mere size */
+#define SLOW_MS 500 /* a key service that fails after so long keeps others waiting too */
 
 /* The size of the text whose ciphertext has that MD5. */
 struct known_size {
 	char md5[HASH_MD5_HEX_SIZE]; /* "": empty slot */
-	size_t size;
+	size_t size; /* 0 while nobody can tell */
+	int64_t retry_ms; /* when to try again (monotonic); 0: the size is known */
 };
 
 struct cipher_store {
 	struct store store;
 	struct store *lower;
 	struct cipher *cipher;
-	pthread_mutex_t lock; /* sizes */
+	pthread_mutex_t lock; /* what follows */
+	int64_t slow_until_ms; /* till then the key service is not asked for sizes at all (monotonic) */
 	struct known_size sizes[SIZE_SLOTS];
 };
 
@@ -45,23 +50,54 @@ static struct known_size *slot_of(struct cipher_store *store, const char *md5)
 	return &store->sizes[hash % SIZE_SLOTS];
 }
 
+/*
+ * The size to show: the true one; or 0, when the text could not be decrypted lately, so that neither `ls` waits for a key
+ * service that is down once a config, nor each look at a damaged config costs a request. An open always tries.
+ */
 static bool find_size(struct cipher_store *store, const char *md5, size_t *ret_size)
 {
+	int64_t now_ms = clock_monotonic_ms();
+
 	pthread_mutex_lock(&store->lock);
 	const struct known_size *slot = slot_of(store, md5);
-	bool found = !strcmp(slot->md5, md5);
-	if (found)
+	bool found = !strcmp(slot->md5, md5) && (!slot->retry_ms || now_ms < slot->retry_ms);
+	if (found) {
 		*ret_size = slot->size;
+	} else if (now_ms < store->slow_until_ms) {
+		*ret_size = 0;
+		found = true;
+	}
 	pthread_mutex_unlock(&store->lock);
 	return found;
+}
+
+static void remember(struct cipher_store *store, const char *md5, size_t size, int64_t retry_ms)
+{
+	struct known_size *slot = slot_of(store, md5);
+
+	strcpy(slot->md5, md5);
+	slot->size = size;
+	slot->retry_ms = retry_ms;
 }
 
 static void remember_size(struct cipher_store *store, const char *md5, size_t size)
 {
 	pthread_mutex_lock(&store->lock);
-	struct known_size *slot = slot_of(store, md5);
-	strcpy(slot->md5, md5);
-	slot->size = size;
+	remember(store, md5, size, 0);
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Of a decryption that began at start_ms. */
+static void remember_failure(struct cipher_store *store, const char *md5, int error, int64_t start_ms)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (error != -EBADMSG && error != -ENOKEY)
+		return;
+	pthread_mutex_lock(&store->lock);
+	remember(store, md5, 0, now_ms + SIZE_RETRY_MS);
+	if (error == -ENOKEY && now_ms - start_ms >= SLOW_MS)
+		store->slow_until_ms = now_ms + SIZE_RETRY_MS;
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -91,10 +127,12 @@ static int decrypt(struct cipher_store *store, const struct key *key, const stru
 {
 	cleanup_secret_buffer struct secret_buffer text = SECRET_BUFFER_INIT;
 	char name[KEY_TEXT_SIZE], reason[CALL_REASON_SIZE];
+	int64_t start_ms = clock_monotonic_ms();
 	int error = cipher_open(store->cipher, key->data_id, stored->content.data, stored->content.size,
 				stored->data_key, call, &text);
 
 	if (error) {
+		remember_failure(store, stored->md5, error, start_ms);
 		memcpy(reason, call->reason, sizeof(reason));
 		return call_fail(call, error, "%s: %s", key_format(key, name, sizeof(name)), reason);
 	}

@@ -4,7 +4,8 @@
  *
  * Plain text is in memory for secrets only, in versions that callers drop when the file is closed; this layer keeps none.
  * What it remembers are sizes, so that a stat need not decrypt. A config that can't be decrypted (VERSION_ATTRIBUTES only) has size 0:
- * it can be seen, and saved over.
+ * it can be seen, and saved over. For the size alone a key service is asked again after ten seconds at the earliest; an open
+ * always asks.
  *
  * One lock guards the sizes; it is never held while a key service or the layer below is asked.
  */
