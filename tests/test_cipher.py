@@ -100,7 +100,7 @@ def test_plain_text_under_a_cipher_name_is_refused_and_can_be_repaired(vault: Sp
     with pytest.raises(OSError) as refused:
         file.read_bytes()
     assert refused.value.errno == errno.EBADMSG
-    assert b"hunter" not in os.getxattr(file, "user.nacos.error")
+    assert b"correct-horse" not in os.getxattr(file, "user.nacos.error")
     with pytest.raises(OSError) as refused:
         with file.open("ab") as stream:
             stream.write(b"more")
