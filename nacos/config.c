@@ -110,16 +110,14 @@ int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key 
 			   features.generation->wrapped, key, call, ret_config, &is_gray);
 }
 
-/*
- * The cache of a 3.x node has no config to give for a moment after each publish, and says so in the
- * words that it has for those that do not exist. The database knows better, for who may ask it
- * (without a login, only the cache may be read).
- */
-static int confirm_absence(struct nacos_client *client, const struct nacos_key *key,
-			   struct call *call, struct nacos_config *ret_config)
+int nacos_config_confirm_absence(struct nacos_client *client, const struct nacos_key *key,
+				 struct call *call, struct nacos_config *ret_config)
 {
-	int error = nacos_config_get_detail(client, key, call, ret_config);
+	struct nacos_features features = nacos_client_features(client);
+	int error = -EACCES;
 
+	if (features.generation->get_hides_busy)
+		error = nacos_config_get_detail(client, key, call, ret_config);
 	if (error == -EACCES)
 		return call_fail(call, -ENOENT, "config %s: there is none", key->data_id);
 	return error;
@@ -137,8 +135,8 @@ int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, s
 		return nacos_config_get_detail(client, key, call, ret_config);
 	error = read_config(client, &features.generation->get, !wrapped, wrapped, key, call,
 			    &config, &is_gray);
-	if (error == -ENOENT && features.generation->get_hides_busy)
-		return confirm_absence(client, key, call, ret_config);
+	if (error == -ENOENT)
+		return nacos_config_confirm_absence(client, key, call, ret_config);
 	if (error)
 		return error;
 	/* What is tried out on this host of all is not what a publish would replace. */

@@ -58,6 +58,14 @@ void nacos_config_release(struct nacos_config *config);
 int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, struct call *call,
 		     struct nacos_config *ret_config);
 
+/*
+ * After a get found nothing. The cache of a 3.x node has no config to give for a moment after each publish, and says so in
+ * the words that it has for those that do not exist. The database knows better, for who may ask it (without a login, only
+ * the cache may be read): the config after all, or -ENOENT.
+ */
+int nacos_config_confirm_absence(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+				 struct nacos_config *ret_config);
+
 /* The config with its metadata, from the database: what a publish just stored is there. -ENOENT when there is none. */
 int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key *key, struct call *call,
 			    struct nacos_config *ret_config);

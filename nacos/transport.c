@@ -423,6 +423,8 @@ int nacos_transport_get(struct nacos_transport *transport, const struct nacos_ke
 	/* What is tried out on this host of all is not what a publish would replace. */
 	if (error == -EOPNOTSUPP)
 		return nacos_config_get_detail(transport->client, key, call, ret_config);
+	if (error == -ENOENT)
+		return nacos_config_confirm_absence(transport->client, key, call, ret_config);
 	if (error && may_fall_back(transport, error, call))
 		return nacos_config_get(transport->client, key, call, ret_config);
 	return error;
