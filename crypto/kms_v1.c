@@ -362,7 +362,7 @@ static int set_key_id(struct kms_v1 *kms, const struct kms_v1_options *options, 
 static int set_credentials(struct kms_v1 *kms, const struct kms_v1_options *options, struct call *call)
 {
 	if (!options->access_key_file == !options->ram_role)
-		return call_fail(call, -EINVAL, "kms_v1 needs either the option kms_access_key_file or kms_ram_role");
+		return call_fail(call, -EINVAL, "kms_v1 needs one of access_key_file and ram_role, or of kms_access_key_file and kms_ram_role");
 	if (options->access_key_file)
 		return credential_file_open(options->access_key_file, call, &kms->credentials);
 	return ram_role_open(options->ram_role, options->metadata_url, call, &kms->credentials);

@@ -246,6 +246,10 @@ static int check_options(const struct command_line *line, struct call *call)
 		return refuse(call, "option \"username\" needs password_file=FILE");
 	if (options->password_file && !options->username)
 		return refuse(call, "option \"password_file\" needs username=NAME");
+	if (options->access_key_file && options->ram_role)
+		return refuse(call, "access_key_file and ram_role can't both be given");
+	if (options->region && !options->access_key_file && !options->ram_role)
+		return refuse(call, "option \"region\" needs access_key_file=FILE or ram_role=NAME");
 	if (options->tls_cert_file && !options->tls_key_file)
 		return refuse(call, "option \"tls_cert\" needs tls_key=FILE");
 	if (options->tls_key_file && !options->tls_cert_file)

@@ -14,9 +14,11 @@
 #include <unistd.h>
 
 #include "crypto/cipher.h"
+#include "crypto/credentials.h"
 #include "crypto/keyring.h"
 #include "crypto/kms_v1.h"
 #include "crypto/kms_v3.h"
+#include "crypto/ram_role.h"
 #include "crypto/secret.h"
 #include "crypto/secret_memory.h"
 #include "fs/command_line.h"
@@ -46,6 +48,7 @@
 /* All that lives from start to end. */
 struct program {
 	struct command_line command_line;
+	struct credential_source *credentials; /* for Nacos; NULL: none */
 	struct nacos_client *client;
 	struct nacos_transport *transport;
 	struct store *nacos;
@@ -60,10 +63,33 @@ struct program {
 	struct fuse_session *session;
 };
 
+/* Of struct nacos_credentials_source. */
+static int get_credentials(void *source, struct call *call, struct nacos_credentials *ret_credentials)
+{
+	cleanup_credentials struct credentials credentials = { .access_key_id = SECRET_BUFFER_INIT };
+	int error = credential_source_get(source, call, &credentials);
+
+	if (error)
+		return error;
+	secret_memory_take(&ret_credentials->access_key, &credentials.access_key_id);
+	secret_memory_take(&ret_credentials->secret_key, &credentials.access_key_secret);
+	secret_memory_take(&ret_credentials->security_token, &credentials.security_token);
+	return 0;
+}
+
+static int open_credentials(const struct mount_options *options, struct call *call,
+			    struct credential_source **ret_source)
+{
+	if (options->access_key_file)
+		return credential_file_open(options->access_key_file, call, ret_source);
+	return options->ram_role ? ram_role_open(options->ram_role, NULL, call, ret_source) : 0;
+}
+
 static int connect_client(struct program *program, struct call *call)
 {
 	const struct command_line *command_line = &program->command_line;
 	const struct mount_options *options = &command_line->options;
+	int error = open_credentials(options, call, &program->credentials);
 	const struct nacos_client_options client_options = {
 		.hosts = command_line->source.hosts,
 		.host_count = command_line->source.host_count,
@@ -74,9 +100,12 @@ static int connect_client(struct program *program, struct call *call)
 		.username = options->username,
 		.password_file = options->password_file,
 		.console_url = options->console_url,
+		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
+		.region = options->region,
 	};
-	int error = nacos_client_new(&client_options, &program->client);
 
+	if (!error)
+		error = nacos_client_new(&client_options, &program->client);
 	return error ? error : nacos_client_connect(program->client, call);
 }
 
@@ -122,13 +151,14 @@ static int build_stack(struct program *program)
 static int open_kms_v1(const struct mount_options *options, struct call *call,
 		       struct key_service **ret_service)
 {
+	bool is_own = options->kms_access_key_file || options->kms_ram_role;
 	const struct kms_v1_options kms_options = {
 		.endpoint = options->kms_endpoint,
 		.region = options->kms_region,
 		.key_id = options->kms_key_id,
 		.ca_file = options->kms_ca_file,
-		.access_key_file = options->kms_access_key_file,
-		.ram_role = options->kms_ram_role,
+		.access_key_file = is_own ? options->kms_access_key_file : options->access_key_file,
+		.ram_role = is_own ? options->kms_ram_role : options->ram_role,
 	};
 
 	return kms_v1_open(&kms_options, call, ret_service);
@@ -383,6 +413,7 @@ static void release(struct program *program)
 	store_free(program->nacos);
 	nacos_transport_free(program->transport);
 	nacos_client_free(program->client);
+	credential_source_free(program->credentials);
 	cipher_free(program->cipher);
 	key_service_free(program->key_service);
 	free(program->namespaces);

@@ -55,6 +55,14 @@ static const struct option_entry option_table[] = {
 	  "Log in to Nacos as NAME; needs password_file" },
 	{ "password_file", OPTION_PATH, FIELD(password_file), "FILE", NULL, 0,
 	  "Read the password from FILE, which group and others must not be able to read" },
+	{ "access_key_file", OPTION_PATH, FIELD(access_key_file), "FILE", NULL, 0,
+	  "For managed Nacos: sign requests with the access key in FILE: accessKey=, secretKey= and "
+	  "perhaps securityToken= lines" },
+	{ "ram_role", OPTION_TEXT, FIELD(ram_role), "NAME", NULL, 0,
+	  "For managed Nacos: sign requests with rotating credentials of this role, from the ECS metadata "
+	  "service" },
+	{ "region", OPTION_TEXT, FIELD(region), "REGION", NULL, 0,
+	  "Sign for this region only (signature version 4)" },
 	/* in the order of enum transport_kind */
 	{ "transport", OPTION_CHOICE, FIELD(transport), "auto|grpc|http", "auto", 0,
 	  "How configs are read, written and watched: auto uses gRPC (at HOST:PORT+1000) where the server has it" },
@@ -94,9 +102,9 @@ static const struct option_entry option_table[] = {
 	  "Which key encrypts (at the shared gateway alias/acs/mse, if none is named); without one, "
 	  "encrypted configs can only be read" },
 	{ "kms_access_key_file", OPTION_PATH, FIELD(kms_access_key_file), "FILE", NULL, 0,
-	  "For kms_v1: accessKey=, secretKey= and perhaps securityToken= lines" },
+	  "For kms_v1: as access_key_file, where the key service has another one" },
 	{ "kms_ram_role", OPTION_TEXT, FIELD(kms_ram_role), "NAME", NULL, 0,
-	  "For kms_v1: take rotating credentials of this role from the ECS metadata service" },
+	  "For kms_v1: as ram_role, where the key service has another one" },
 	{ "kms_client_key_file", OPTION_PATH, FIELD(kms_client_key_file), "FILE", NULL, 0,
 	  "For kms_v3: the client key (JSON with KeyId and PrivateKeyData)" },
 	{ "kms_password_file", OPTION_PATH, FIELD(kms_password_file), "FILE", NULL, 0,

@@ -44,6 +44,8 @@ enum transport_kind {
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
 	char *username, *password_file; /* both or neither */
+	char *access_key_file, *ram_role; /* one of them, or neither */
+	char *region; /* NULL: not given */
 	enum transport_kind transport;
 	bool grpc_tls;
 	char *tls_ca_file; /* NULL: the system's */

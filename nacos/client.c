@@ -73,6 +73,9 @@ static int copy_options(const struct nacos_client_options *options, struct nacos
 	if (!error)
 		error = copy_text(options->password_file, &client->password_file);
 	if (!error)
+		error = copy_text(options->region, &client->region);
+	client->credentials = options->credentials;
+	if (!error)
 		error = copy_text(options->console_url, &client->console_url);
 	if (!error && client->console_url) {
 		size_t length = strlen(client->console_url);
@@ -123,6 +126,7 @@ void nacos_client_free(struct nacos_client *client)
 	free(client->username);
 	free(client->password_file);
 	free(client->console_url);
+	free(client->region);
 	buffer_wipe(&client->token.header);
 	pthread_cond_destroy(&client->changed);
 	pthread_mutex_destroy(&client->lock);

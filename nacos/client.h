@@ -12,6 +12,8 @@
  *	nacos_client_new -> nacos_client_connect -> calls of nacos/config.h and nacos/namespace.h, from any thread
  *	-> nacos_client_free (when no call is under way)
  *
+ * Instead of a login, or beside it, each request can be signed with an access key (nacos/spas.h).
+ *
  * One lock guards the token, the current host and the features; it is never held while a request waits. One thread logs
  * in at a time, the others wait for its outcome (each with its own deadline).
  */
@@ -22,6 +24,7 @@
 #include <stddef.h>
 
 #include "nacos/generation.h"
+#include "nacos/spas.h"
 #include "util/buffer.h"
 #include "util/call.h"
 
@@ -39,6 +42,8 @@ struct nacos_client_options {
 	const char *ca_file, *cert_file, *key_file; /* for https; NULL: the system's CAs, no client certificate */
 	const char *username; /* NULL: no login */
 	const char *password_file; /* read (file_read_secret) at each login, so that a changed one is seen */
+	struct nacos_credentials_source credentials; /* of an access key, which signs each request; get NULL: none */
+	const char *region; /* for signatures of version 4; NULL: the older ones */
 	const char *console_url; /* of a 3.x console, "http://host:8080"; NULL: port 8080 of the current host */
 };
 

@@ -1,6 +1,6 @@
 /*
  * The inside of a struct nacos_client, for the modules that make up the client: client.c (life),
- * request.c (hosts), login.c (token) and listing.c (its turn). Nobody else includes this.
+ * request.c (hosts), login.c (token), identity.c, grpc_identity.c and config_list.c (its turn). Nobody else includes this.
  *
  * What is above the lock never changes after nacos_client_new(); what is below it is read and
  * written under it. The lock is never held while a request, a file or a log line waits. changed is
@@ -46,6 +46,8 @@ struct nacos_client {
 	size_t host_count;
 	char *username; /* NULL: no login */
 	char *password_file;
+	struct nacos_credentials_source credentials; /* get NULL: none */
+	char *region;
 	char *console_url; /* NULL: console_url of the current host */
 
 	pthread_mutex_t lock;

@@ -74,6 +74,8 @@ static int read_config(struct nacos_client *client, const struct nacos_api *api,
 	struct nacos_request request = {
 		.api = api,
 		.what = what,
+		.namespace_id = key->namespace_id,
+		.group = key->group,
 		.answer_limit = NACOS_ANSWER_LIMIT_CONTENT,
 	};
 	int error, torn_count = 0;
@@ -201,6 +203,8 @@ int nacos_config_publish(struct nacos_client *client, const struct nacos_key *ke
 	struct nacos_request request = {
 		.api = &features.generation->publish,
 		.what = what,
+		.namespace_id = key->namespace_id,
+		.group = key->group,
 		.form = &form,
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 		.never_repeat = true,
@@ -234,6 +238,8 @@ int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key
 	struct nacos_request request = {
 		.api = &features.generation->remove,
 		.what = what,
+		.namespace_id = key->namespace_id,
+		.group = key->group,
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 	};
 	int error;
@@ -258,6 +264,8 @@ int nacos_config_check_write(struct nacos_client *client, const struct nacos_key
 	struct nacos_request request = {
 		.api = &features.generation->publish,
 		.what = what,
+		.namespace_id = key->namespace_id,
+		.group = key->group,
 		.form = &form,
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 	};

@@ -20,6 +20,7 @@ struct page_source {
 	struct nacos_client *client;
 	const struct nacos_api *api;
 	const char *what;
+	const char *namespace_id, *group;
 	const struct buffer *parameters; /* all but the page */
 };
 
@@ -31,6 +32,8 @@ static int get_page(void *arg, size_t page_number, size_t page_size, struct call
 	struct nacos_request request = {
 		.api = source->api,
 		.what = source->what,
+		.namespace_id = source->namespace_id,
+		.group = source->group,
 		.answer_limit = NACOS_ANSWER_LIMIT_CONTENT,
 	};
 
@@ -99,6 +102,8 @@ static int prepare(struct nacos_client *client, const char *namespace_id, const 
 		.client = client,
 		.api = group ? &generation->group_list : &generation->list,
 		.what = prepared->what,
+		.namespace_id = namespace_id,
+		.group = group,
 		.parameters = &prepared->parameters,
 	};
 	prepared->question = (struct nacos_listing_question){

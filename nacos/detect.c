@@ -53,14 +53,17 @@ bool nacos_detect_is_nacos(const struct http_answer *answer)
 	       nacos_answer_has_text(answer, "\"/nacos/v1/cs/configs\"");
 }
 
-static int ask(struct nacos_client *client, const struct nacos_api *api, struct call *call,
+static int ask(struct nacos_client *client, const struct nacos_api *api, bool anonymous, struct call *call,
 	       struct http_answer *ret_answer)
 {
 	struct nacos_request request = {
 		.api = api,
 		.what = "connect",
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
-		.anonymous = true,
+		.takes_refusals = true,
+		.anonymous = anonymous,
+		.namespace_id = "public", /* of PROBE_NAME */
+		.group = PROBE_NAME,
 	};
 	int error = nacos_request_send(client, &request, call, ret_answer, NULL);
 
@@ -99,7 +102,7 @@ static int find_version(struct nacos_client *client, struct call *call,
 
 	for (size_t i = 0; i < sizeof(apis) / sizeof(apis[0]); i++) {
 		cleanup_http_answer struct http_answer answer = { 0 };
-		int error = ask(client, &apis[i], call, &answer);
+		int error = ask(client, &apis[i], true, call, &answer);
 
 		if (!error)
 			error = nacos_detect_read_version(&answer, ret_features);
@@ -120,7 +123,7 @@ static int check_is_nacos(struct nacos_client *client, struct call *call)
 		"GET", "/v1/cs/configs", "dataId=" PROBE_NAME "&group=" PROBE_NAME,
 	};
 	cleanup_http_answer struct http_answer answer = { 0 };
-	int error = ask(client, &probe, call, &answer);
+	int error = ask(client, &probe, true, call, &answer);
 
 	if (error)
 		return error;
@@ -132,7 +135,8 @@ static int check_is_nacos(struct nacos_client *client, struct call *call)
 }
 
 /*
- * Without a user name: may a client read without a login? Only a server that wants one is an error.
+ * Without a user name: may a client read without a login, or with its access key? Only a server that
+ * wants another one is an error, not that there is no right to read that.
  */
 static int check_login_is_optional(struct nacos_client *client,
 				   const struct nacos_generation *generation, struct call *call)
@@ -145,12 +149,14 @@ static int check_login_is_optional(struct nacos_client *client,
 
 	if (error)
 		return call_fail(call, error, "connect: out of memory");
-	error = ask(client, &api, call, &answer);
+	error = ask(client, &api, false, call, &answer);
 	if (error)
 		return error;
 	if (nacos_answer_refusal(&answer) == NACOS_REFUSAL_TOKEN)
-		return call_fail(call, -EACCES,
-				 "the server wants a login (username=, password_file=)");
+		return call_fail(call, -EACCES, "the server %s",
+				 client->credentials.get
+					 ? "does not take the access key (access_key_file=, ram_role=)"
+					 : "wants a login (username=, password_file=)");
 	return 0;
 }
 

@@ -164,6 +164,7 @@ int64_t nacos_poll_delay_ms(unsigned failures);
 /* ---- poll_request.c ---- */
 
 struct nacos_poll_question {
+	struct buffer namespace_id, group; /* what the URL names, for signatures; empty: neither */
 	struct buffer query; /* encoded */
 	struct buffer form;
 };

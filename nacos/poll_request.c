@@ -37,6 +37,8 @@
 
 void nacos_poll_question_release(struct nacos_poll_question *question)
 {
+	buffer_release(&question->namespace_id);
+	buffer_release(&question->group);
 	buffer_release(&question->query);
 	buffer_release(&question->form);
 }
@@ -53,8 +55,9 @@ static int append_record(const struct nacos_generation *generation, const struct
 }
 
 static int append_scope(const struct nacos_features *features, const struct nacos_key *key,
-			enum nacos_poll_scope scope, struct buffer *query)
+			enum nacos_poll_scope scope, struct nacos_poll_question *question)
 {
+	struct buffer *query = &question->query;
 	const char *namespace_id = nacos_request_namespace_id(features->generation, key->namespace_id);
 	int error = 0;
 
@@ -66,6 +69,11 @@ static int append_scope(const struct nacos_features *features, const struct naco
 		error = form_append(query, "dataId", key->data_id);
 	if (!error && scope == NACOS_POLL_GROUP && !features->checks_names)
 		error = form_append(query, "dataId", "*");
+	/* The official client signs nothing where no group is named. */
+	if (!error && scope != NACOS_POLL_NAMESPACE)
+		error = buffer_append_text(&question->namespace_id, key->namespace_id);
+	if (!error && scope != NACOS_POLL_NAMESPACE)
+		error = buffer_append_text(&question->group, key->group);
 	return error;
 }
 
@@ -77,11 +85,11 @@ int nacos_poll_ask_one(struct nacos_poll_watch *watch, const struct nacos_key *k
 	cleanup_buffer struct buffer records = BUFFER_INIT;
 
 	if (append_record(features.generation, key, md5, &records) ||
-	    append_scope(&features, key, scope, &question.query) ||
+	    append_scope(&features, key, scope, &question) ||
 	    form_append_bytes(&question.form, "Listening-Configs", records.data, records.size))
 		return -ENOMEM;
-	buffer_move(&ret_question->query, &question.query);
-	buffer_move(&ret_question->form, &question.form);
+	*ret_question = question;
+	question = (struct nacos_poll_question){ 0 };
 	return 0;
 }
 
@@ -101,11 +109,11 @@ int nacos_poll_ask_slot(struct nacos_poll_watch *watch, struct nacos_poll_slot *
 			return -ENOMEM;
 	}
 	entry = slot->entries.first;
-	if (append_scope(&features, &entry->node.key, entry->scope, &question.query) ||
+	if (append_scope(&features, &entry->node.key, entry->scope, &question) ||
 	    form_append_bytes(&question.form, "Listening-Configs", records.data, records.size))
 		return -ENOMEM;
-	buffer_move(&ret_question->query, &question.query);
-	buffer_move(&ret_question->form, &question.form);
+	*ret_question = question;
+	question = (struct nacos_poll_question){ 0 };
 	return 0;
 }
 
@@ -155,6 +163,8 @@ int nacos_poll_send(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot
 	struct nacos_request request = {
 		.api = &listen,
 		.what = "listening for changes",
+		.namespace_id = question->namespace_id.data,
+		.group = question->group.data,
 		.query = question->query.data,
 		.form = &question->form,
 		.headers = slot ? hold_headers : check_headers,

@@ -7,7 +7,7 @@
 
 #include "nacos/answer.h"
 #include "nacos/client_private.h"
-#include "nacos/login.h"
+#include "nacos/identity.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/form.h"
@@ -25,7 +25,7 @@
 /* What one send to one host needs beside the request. */
 struct attempt {
 	const struct nacos_request *request;
-	const char *token_header; /* NULL: none */
+	const struct nacos_identity *identity;
 	size_t host;
 	bool has_alternative; /* there are hosts that were not tried yet */
 };
@@ -144,7 +144,7 @@ static int send_to_host(struct nacos_client *client, const struct attempt *attem
 	const struct nacos_request *request = attempt->request;
 	cleanup_buffer struct buffer url = BUFFER_INIT;
 	int64_t start_ms = clock_monotonic_ms();
-	const char *headers[NACOS_REQUEST_HEADERS_MAX + 2] = { NULL };
+	const char *headers[NACOS_IDENTITY_LINES_MAX + NACOS_REQUEST_HEADERS_MAX + 1] = { NULL };
 	struct http_request http = {
 		.method = request->api->method,
 		.headers = headers,
@@ -160,8 +160,8 @@ static int send_to_host(struct nacos_client *client, const struct attempt *attem
 	if (error)
 		return call_fail(call, error, "%s: out of memory", request->what);
 	http.url = url.data;
-	if (attempt->token_header)
-		headers[header_count++] = attempt->token_header;
+	for (size_t i = 0; i < attempt->identity->count; i++)
+		headers[header_count++] = attempt->identity->lines[i].data;
 	for (size_t i = 0; request->headers && request->headers[i] && i < NACOS_REQUEST_HEADERS_MAX; i++)
 		headers[header_count++] = request->headers[i];
 	if (request->form) {
@@ -195,11 +195,11 @@ static bool may_go_on(const struct nacos_request *request, const struct call *ca
 
 /* Sends to one host after the other until one answers. */
 static int send_to_any_host(struct nacos_client *client, const struct nacos_request *request,
-			    const char *token_header, struct call *call,
+			    const struct nacos_identity *identity, struct call *call,
 			    struct http_answer *ret_answer, bool *ret_sent)
 {
 	cleanup_free bool *tried = calloc(client->host_count, sizeof(*tried));
-	struct attempt attempt = { .request = request, .token_header = token_header };
+	struct attempt attempt = { .request = request, .identity = identity };
 	int error = -EHOSTUNREACH;
 
 	*ret_sent = false;
@@ -235,36 +235,48 @@ static int fail_refused(const struct nacos_client *client, const struct nacos_re
 			const struct http_answer *answer, struct call *call)
 {
 	if (!client->username && nacos_answer_refusal(answer) == NACOS_REFUSAL_TOKEN)
-		return call_fail(call, -EACCES,
-				 "%s: the server wants a login (username=, password_file=)",
-				 request->what);
+		return call_fail(call, -EACCES, "%s: the server %s", request->what,
+				 client->credentials.get ? "does not take the access key"
+							 : "wants a login (username=, password_file=)");
 	return nacos_answer_fail(answer, request->what, call);
+}
+
+static int identify(struct nacos_client *client, const struct nacos_request *request, unsigned long bad_serial,
+		    struct call *call, struct nacos_identity *ret_identity)
+{
+	cleanup_buffer struct buffer resource = BUFFER_INIT;
+	const struct nacos_generation *generation = nacos_client_features(client).generation;
+	const char *namespace_id = request->namespace_id;
+
+	if (namespace_id)
+		namespace_id = nacos_request_namespace_id(generation, namespace_id);
+	if (nacos_spas_add_http_resource(namespace_id, request->group, &resource))
+		return call_fail(call, -ENOMEM, "%s: out of memory", request->what);
+	return nacos_identity_get(client, resource.data, bad_serial, call, ret_identity);
 }
 
 int nacos_request_send(struct nacos_client *client, const struct nacos_request *request,
 		       struct call *call, struct http_answer *ret_answer, bool *ret_sent)
 {
 	bool log_in = client->username && !request->anonymous;
-	unsigned long bad_serial = 0, serial = 0;
+	unsigned long bad_serial = 0;
 	bool sent = false, logged_in_again = false;
 	int error = 0;
 
 	for (;;) {
-		cleanup_buffer_wipe struct buffer token_header = BUFFER_INIT;
+		cleanup_nacos_identity struct nacos_identity identity = { .count = 0 };
 		struct http_answer answer;
 		enum nacos_refusal refusal;
 
 		sent = false;
-		if (log_in)
-			error = nacos_login_get_header(client, bad_serial, call, &token_header,
-						       &serial);
+		if (!request->anonymous)
+			error = identify(client, request, bad_serial, call, &identity);
 		if (!error)
-			error = send_to_any_host(client, request,
-						 token_header.size ? token_header.data : NULL, call,
-						 &answer, &sent);
+			error = send_to_any_host(client, request, &identity, call, &answer, &sent);
 		if (error)
 			break;
-		refusal = request->anonymous ? NACOS_REFUSAL_NONE : nacos_answer_refusal(&answer);
+		refusal = request->anonymous || request->takes_refusals ? NACOS_REFUSAL_NONE
+								    : nacos_answer_refusal(&answer);
 		if (refusal == NACOS_REFUSAL_NONE) {
 			*ret_answer = answer;
 			break;
@@ -279,7 +291,7 @@ int nacos_request_send(struct nacos_client *client, const struct nacos_request *
 		}
 		http_answer_release(&answer);
 		logged_in_again = true;
-		bad_serial = serial;
+		bad_serial = identity.serial;
 	}
 	if (ret_sent)
 		*ret_sent = sent;

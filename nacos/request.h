@@ -23,18 +23,20 @@
 struct nacos_request {
 	const struct nacos_api *api;
 	const char *what; /* what is asked for, for reasons: "config dev/APP/a.yaml" */
+	const char *namespace_id, *group; /* what it is about, as callers call it, for signatures; NULL: none */
 	const char *query; /* encoded; follows that of the api; NULL or "": none */
 	const struct buffer *form; /* encoded body; NULL: none */
 	const char *const *headers; /* more of them, up to a NULL, at most NACOS_REQUEST_HEADERS_MAX; NULL: none */
 	size_t answer_limit;
 	bool never_repeat; /* a second time could do harm: sent to one host, once */
-	bool anonymous; /* without a token, and refusals are answers like any other */
+	bool takes_refusals; /* they are answers like any other */
+	bool anonymous; /* without a token or signature; takes refusals, too */
 	bool to_console; /* to the console of a 3.x cluster */
 };
 
 /*
  * Sends it. Any answer is a success, except that a refusal (401, 403) fails with -EACCES and a
- * reason, unless the request is anonymous. -EMSGSIZE when the answer is larger than its limit;
+ * reason, unless the request takes refusals. -EMSGSIZE when the answer is larger than its limit;
  * otherwise fails as http_request() does, with its reason. ret_sent, which may be NULL, is set even
  * on failure: whether a server may have acted on the request.
  */

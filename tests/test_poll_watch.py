@@ -19,7 +19,9 @@ import pytest
 
 from harness.proxy import TcpProxy
 from harness.servers import GENERATIONS, NacosServer
+from harness.signing_gateway import SigningGateway
 from harness.waiting import wait_until
+from kms.gateway import Account
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / (Path(os.environ.get("NACOSFS_BINARY", "build/nacosfs")).parent)
@@ -280,3 +282,17 @@ def test_storm(server: NacosServer, own_space: str, start: Callable[..., Client]
     for name in names:
         client.wait_until_watched(own_space, name)
     client.close()
+
+
+def test_signed(server: NacosServer, own_space: str, start: Callable[..., Client]) -> None:
+    """With an access key instead of a login, before a gateway that verifies signatures."""
+    account = Account("LTAI5tOfTheTest", "a+secret/of=the-test")
+    with SigningGateway(server, {account.id: account}) as gateway:
+        client = start(gateway.port, "@access-key", f"accessKey={account.id}\nsecretKey={account.secret}\n")
+        client.tell("watch", own_space, GROUP, "a.yaml", "-")
+        client.wait("live 1")
+        server.admin.publish(own_space, GROUP, "a.yaml", "new", wait=False)
+        client.wait(f"changed {own_space} {GROUP} a.yaml", timeout=5)
+        client.close()
+        assert gateway.refusals == []
+        assert [path for _, path in gateway.accepted if path.endswith("/listener")]

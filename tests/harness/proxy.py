@@ -21,14 +21,15 @@ class TcpProxy:
     stall() holds back all that flows, in open and new connections; refuse() closes everything; resume() ends both.
     """
 
-    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None,
+                 listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.target_port = target_port
         self._tls = tls
         self._flowing = threading.Event()
         self._flowing.set()
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self.port = 0
+        self._address, self.port = listen
         self._listen()
 
     def __enter__(self) -> TcpProxy:
@@ -60,7 +61,7 @@ class TcpProxy:
                     each.shutdown(socket.SHUT_RDWR)
 
     def _listen(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=200)
+        self._listener = socket.create_server((self._address, self.port), backlog=200)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 

@@ -215,6 +215,8 @@ static void test_bad_values(void **state)
 		{ "username=a\tb", "control character" },
 		{ "username=a", "needs password_file" },
 		{ "password_file=a", "needs username" },
+		{ "access_key_file=a,ram_role=b", "can't both" },
+		{ "region=cn-hangzhou", "needs access_key_file" },
 		{ "tls_ca=a", "https://" },
 		{ "tls_cert=a", "needs tls_key" },
 		{ "tls_key=a", "needs tls_cert" },

@@ -2,6 +2,7 @@
  * The HTTP watch of nacosfs by hand:
  *
  *	poll_client HOST PORT USER PASSWORD_FILE
+ *	poll_client HOST PORT @access-key ACCESS_KEY_FILE
  *
  * Each line of standard input is a command: `watch NAMESPACE GROUP DATA_ID MD5` (- for none), `unwatch NAMESPACE GROUP
  * DATA_ID`, `names NAMESPACE`, `ask NAMESPACE GROUP DATA_ID`, `counts`. Each line of output is an event (`changed
@@ -12,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/credentials.h"
+#include "crypto/secret.h"
+#include "crypto/secret_memory.h"
 #include "nacos/poll_watch.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -40,6 +44,19 @@ static void on_live(void *arg, bool live)
 	printf("live %d\n", live);
 }
 
+static int get_credentials(void *source, struct call *call, struct nacos_credentials *ret_credentials)
+{
+	cleanup_credentials struct credentials credentials = { .access_key_id = SECRET_BUFFER_INIT };
+	int error = credential_source_get(source, call, &credentials);
+
+	if (error)
+		return error;
+	secret_memory_take(&ret_credentials->access_key, &credentials.access_key_id);
+	secret_memory_take(&ret_credentials->secret_key, &credentials.access_key_secret);
+	secret_memory_take(&ret_credentials->security_token, &credentials.security_token);
+	return 0;
+}
+
 static void obey(struct nacos_poll_watch *watch, const char *command, const struct nacos_key *key, const char *md5)
 {
 	struct nacos_watch_counts counts;
@@ -62,6 +79,7 @@ int main(int argc, char **argv)
 {
 	static const struct nacos_watch_events events = { on_changed, on_refused, NULL, on_names_watched, on_live };
 	struct nacos_client_options options = { .host_count = 1 };
+	struct credential_source *credentials = NULL;
 	struct nacos_poll_watch *watch;
 	struct nacos_client *client;
 	struct nacos_host host;
@@ -75,9 +93,15 @@ int main(int argc, char **argv)
 	log_set_level(LOG_LEVEL_DEBUG);
 	host = (struct nacos_host){ argv[1], (unsigned)atoi(argv[2]) };
 	options.hosts = &host;
-	options.username = argv[3];
-	options.password_file = argv[4];
 	call_start(&call, 20000);
+	if (strcmp(argv[3], "@access-key") == 0) {
+		if (secret_init((size_t)1 << 20, &call) || credential_file_open(argv[4], &call, &credentials))
+			return 3;
+		options.credentials = (struct nacos_credentials_source){ get_credentials, credentials };
+	} else {
+		options.username = argv[3];
+		options.password_file = argv[4];
+	}
 	if (nacos_client_new(&options, &client) || nacos_client_connect(client, &call)) {
 		fprintf(stderr, "%s\n", call.reason);
 		return 1;
@@ -95,5 +119,7 @@ int main(int argc, char **argv)
 	nacos_poll_watch_free(watch);
 	printf("freed %lld\n", (long long)(clock_monotonic_ms() - begun_ms));
 	nacos_client_free(client);
+	credential_source_free(credentials);
+	secret_shutdown();
 	return 0;
 }
