@@ -32,10 +32,31 @@ static void test_md5(void **state)
 	assert_string_equal(hex, "93b885adfe0da089cdf634904fd59f71");
 }
 
+/* RFC 2202, 3, test 2; RFC 4231, 4.3; RFC 4648, 10 */
+static void test_macs(void **state)
+{
+	static const char text[] = "what do ya want for nothing?";
+	unsigned char mac[HASH_SHA256_SIZE] = "Jefe";
+	char base64[HASH_BASE64_SIZE(HASH_SHA256_SIZE)];
+
+	(void)state;
+	assert_int_equal(hash_hmac_sha1("Jefe", 4, text, strlen(text), mac), 0);
+	hash_to_base64(mac, HASH_SHA1_SIZE, base64);
+	assert_string_equal(base64, "7/zfauXrL6LSdBbV8YTfnCWafHk=");
+	/* The MAC may lie where the key was. */
+	memcpy(mac, "Jefe", 4);
+	assert_int_equal(hash_hmac_sha256(mac, 4, text, strlen(text), mac), 0);
+	hash_to_base64(mac, HASH_SHA256_SIZE, base64);
+	assert_string_equal(base64, "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=");
+	hash_to_base64((const unsigned char *)"fo", 2, base64);
+	assert_string_equal(base64, "Zm8=");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_md5),
+		cmocka_unit_test(test_macs),
 	};
 
 	return cmocka_run_group_tests_name("util/hash", tests, NULL, NULL);
