@@ -1,7 +1,7 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cipher > cache > nacos
+ *	file system operations > cipher > (fs/stack.h: cache > nacos)
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  */
@@ -29,12 +29,11 @@
 #include "fs/grace.h"
 #include "fs/mountpoint.h"
 #include "fs/operations.h"
+#include "fs/stack.h"
 #include "fs/unsaved.h"
 #include "nacos/client.h"
-#include "nacos/transport.h"
 #include "store/cache.h"
 #include "store/cipher_store.h"
-#include "store/nacos_store.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -43,16 +42,12 @@
 #define MAX_THREADS 256
 #define MAX_IDLE_THREADS 8
 #define SECRET_LIMIT ((size_t)64 << 20)
-#define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
 
 /* All that lives from start to end. */
 struct program {
 	struct command_line command_line;
 	struct credential_source *credentials; /* for Nacos; NULL: none */
-	struct nacos_client *client;
-	struct nacos_transport *transport;
-	struct store *nacos;
-	struct store *cache;
+	struct stack stack;
 	struct key_service *key_service; /* NULL: none */
 	struct cipher *cipher;
 	struct store *cipher_store;
@@ -85,67 +80,21 @@ static int open_credentials(const struct mount_options *options, struct call *ca
 	return options->ram_role ? ram_role_open(options->ram_role, NULL, call, ret_source) : 0;
 }
 
-static int connect_client(struct program *program, struct call *call)
+static int open_stack(struct program *program, struct call *call)
 {
-	const struct command_line *command_line = &program->command_line;
-	const struct mount_options *options = &command_line->options;
+	const struct mount_options *options = &program->command_line.options;
 	int error = open_credentials(options, call, &program->credentials);
-	const struct nacos_client_options client_options = {
-		.hosts = command_line->source.hosts,
-		.host_count = command_line->source.host_count,
-		.https = command_line->source.https,
-		.ca_file = options->tls_ca_file,
-		.cert_file = options->tls_cert_file,
-		.key_file = options->tls_key_file,
+	const struct stack_options stack_options = {
+		.command_line = &program->command_line,
+		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
 		.username = options->username,
 		.password_file = options->password_file,
-		.console_url = options->console_url,
-		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
-		.region = options->region,
+		.fresh_ms = CACHE_FRESH_MS,
 	};
 
 	if (!error)
-		error = nacos_client_new(&client_options, &program->client);
-	return error ? error : nacos_client_connect(program->client, call);
-}
-
-static int build_transport(struct program *program, struct call *call)
-{
-	static const enum nacos_transport_mode modes[] = {
-		[TRANSPORT_AUTO] = NACOS_TRANSPORT_AUTO,
-		[TRANSPORT_GRPC] = NACOS_TRANSPORT_GRPC,
-		[TRANSPORT_HTTP] = NACOS_TRANSPORT_HTTP,
-	};
-	const struct command_line *command_line = &program->command_line;
-	const struct mount_options *options = &command_line->options;
-	const struct tls_options tls = {
-		.ca_file = options->tls_ca_file,
-		.cert_file = options->tls_cert_file,
-		.key_file = options->tls_key_file,
-	};
-	const struct nacos_transport_options transport_options = {
-		.client = program->client,
-		.mode = modes[options->transport],
-		.hosts = command_line->source.hosts,
-		.host_count = command_line->source.host_count,
-		.tls = options->grpc_tls ? &tls : NULL,
-	};
-	int error = nacos_transport_new(&transport_options, &program->transport);
-
-	return error ? error : nacos_transport_check(program->transport, call);
-}
-
-static int build_stack(struct program *program)
-{
-	const struct cache_options cache_options = {
-		.content_limit = CACHE_CONTENT_LIMIT,
-		.refresh_ms = (int64_t)program->command_line.options.refresh_seconds * 1000,
-	};
-	int error = nacos_store_new(program->transport, &program->nacos);
-
-	if (!error)
-		error = cache_new(program->nacos, &cache_options, &program->cache);
-	return error ? error : cipher_store_new(program->cache, program->cipher, &program->cipher_store);
+		error = stack_open(&stack_options, call, &program->stack);
+	return error ? error : cipher_store_new(program->stack.top, program->cipher, &program->cipher_store);
 }
 
 static int open_kms_v1(const struct mount_options *options, struct call *call,
@@ -270,12 +219,12 @@ static int check_usable(struct program *program, struct call *call)
 	int error;
 
 	if (!source->namespace_id) {
-		error = store_list_namespaces(program->cache, call, &names);
+		error = store_list_namespaces(program->stack.top, call, &names);
 		if ((error == -EOPNOTSUPP || error == -EACCES) && program->namespaces[0])
 			return 0;
 		return error;
 	}
-	error = store_check_any(program->cache, source->namespace_id, source->group, call);
+	error = store_check_any(program->stack.top, source->namespace_id, source->group, call);
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
@@ -344,11 +293,7 @@ static int start(struct program *program, struct call *call)
 	call_start(&network, (int64_t)program->command_line.options.timeout_seconds * 1000);
 	error = build_cipher(program, &network);
 	if (!error)
-		error = connect_client(program, &network);
-	if (!error)
-		error = build_transport(program, &network);
-	if (!error)
-		error = build_stack(program);
+		error = open_stack(program, &network);
 	if (!error)
 		error = build_filesystem(program);
 	if (!error)
@@ -376,16 +321,15 @@ static int serve(struct program *program)
 		log_to_syslog();
 	if (fuse_daemonize(program->command_line.foreground))
 		goto out;
-	struct nacos_features features = nacos_client_features(program->client);
+	struct nacos_features features = nacos_client_features(program->stack.client);
 	log_info("%s (Nacos %s) is mounted on %s", program->command_line.source_text,
 		 features.generation->name, program->command_line.mountpoint);
-	if (nacos_transport_start(program->transport))
-		log_warning("no gRPC: its threads can't be started");
+	stack_start(&program->stack);
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
 	grace_stop(&program->filesystem);
-	nacos_transport_stop(program->transport);
+	stack_stop(&program->stack);
 	error = error < 0 ? error : 0; /* a signal that ends the loop is no failure */
 out:
 	fuse_loop_cfg_destroy(config);
@@ -409,10 +353,7 @@ static void release(struct program *program)
 		tree_destroy(&program->filesystem.tree);
 	}
 	store_free(program->cipher_store);
-	store_free(program->cache);
-	store_free(program->nacos);
-	nacos_transport_free(program->transport);
-	nacos_client_free(program->client);
+	stack_close(&program->stack);
 	credential_source_free(program->credentials);
 	cipher_free(program->cipher);
 	key_service_free(program->key_service);

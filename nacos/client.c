@@ -73,6 +73,8 @@ static int copy_options(const struct nacos_client_options *options, struct nacos
 	if (!error)
 		error = copy_text(options->password_file, &client->password_file);
 	if (!error)
+		error = copy_text(options->login_file, &client->login_file);
+	if (!error)
 		error = copy_text(options->region, &client->region);
 	client->credentials = options->credentials;
 	if (!error)
@@ -125,6 +127,7 @@ void nacos_client_free(struct nacos_client *client)
 	free(client->hosts);
 	free(client->username);
 	free(client->password_file);
+	free(client->login_file);
 	free(client->console_url);
 	free(client->region);
 	buffer_wipe(&client->token.header);

@@ -44,6 +44,11 @@ struct nacos_client_options {
 	const char *password_file; /* read (file_read_secret) at each login, so that a changed one is seen */
 	struct nacos_credentials_source credentials; /* of an access key, which signs each request; get NULL: none */
 	const char *region; /* for signatures of version 4; NULL: the older ones */
+	/*
+	 * In place of password_file: a file with a line password=PASSWORD, as nacos/login.h has it, with the same
+	 * precautions.
+	 */
+	const char *login_file;
 	const char *console_url; /* of a 3.x console, "http://host:8080"; NULL: port 8080 of the current host */
 };
 

@@ -46,6 +46,7 @@ struct nacos_client {
 	size_t host_count;
 	char *username; /* NULL: no login */
 	char *password_file;
+	char *login_file; /* NULL: the password is all of password_file */
 	struct nacos_credentials_source credentials; /* get NULL: none */
 	char *region;
 	char *console_url; /* NULL: console_url of the current host */

@@ -108,15 +108,64 @@ int nacos_login_read_answer(const struct http_answer *answer, const char *userna
 	}
 }
 
+bool nacos_login_find_line(const struct buffer *text, const char *key, const char **ret_value, size_t *ret_size)
+{
+	size_t key_size = strlen(key), found = 0;
+	const char *line = text->data, *end = text->data + text->size;
+
+	for (const char *next; line < end; line = next) {
+		const char *line_end = memchr(line, '\n', (size_t)(end - line));
+
+		next = line_end ? line_end + 1 : end;
+		if (!line_end)
+			line_end = end;
+		if ((size_t)(line_end - line) <= key_size + 1 || memcmp(line, key, key_size) != 0 ||
+		    line[key_size] != '=')
+			continue;
+		*ret_value = line + key_size + 1;
+		*ret_size = (size_t)(line_end - *ret_value);
+		found++;
+	}
+	return found == 1;
+}
+
+static int read_login_line(const char *path, const char *key, struct call *call, struct buffer *ret_value)
+{
+	cleanup_buffer_wipe struct buffer text = BUFFER_INIT;
+	const char *value;
+	size_t size;
+	int error = file_read_secret(path, call, &text);
+
+	if (error)
+		return error;
+	if (!nacos_login_find_line(&text, key, &value, &size))
+		return call_fail(call, -EINVAL, "%s: must have one line %s=...", path, key);
+	return buffer_append(ret_value, value, size);
+}
+
+int nacos_login_read_name(const char *path, struct call *call, char **ret_name)
+{
+	cleanup_buffer struct buffer name = BUFFER_INIT;
+	int error = read_login_line(path, "username", call, &name);
+
+	if (error)
+		return error;
+	*ret_name = strndup(name.data, name.size);
+	return *ret_name ? 0 : -ENOMEM;
+}
+
 static int make_form(const struct nacos_client *client, struct call *call, struct buffer *form)
 {
 	cleanup_buffer_wipe struct buffer password = BUFFER_INIT;
 	int error;
 
-	if (!client->password_file)
+	if (!client->password_file && !client->login_file)
 		return call_fail(call, -EACCES, "user %s: no password (password_file=)",
 				 client->username);
-	error = file_read_secret(client->password_file, call, &password);
+	if (client->login_file)
+		error = read_login_line(client->login_file, "password", call, &password);
+	else
+		error = file_read_secret(client->password_file, call, &password);
 	if (error == -ENOMEM)
 		return error;
 	if (error)

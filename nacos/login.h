@@ -9,6 +9,8 @@
 #ifndef NACOSFS_NACOS_LOGIN_H
 #define NACOSFS_NACOS_LOGIN_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "nacos/client.h"
@@ -26,6 +28,18 @@
  */
 int nacos_login_get_header(struct nacos_client *client, unsigned long bad_serial, struct call *call,
 			   struct buffer *ret_header, unsigned long *ret_serial);
+
+/*
+ * Reads the name of the user from a login file: the lines username=NAME and password=PASSWORD. As file_read_secret(), or -EINVAL when it is not what such a
+ * file must be. ret_name is to be freed.
+ */
+int nacos_login_read_name(const char *path, struct call *call, char **ret_name);
+
+/*
+ * Finds the line "KEY=VALUE" in the text of such a file; the value begins at ret_value and has ret_size bytes, at least
+ * one. False when there is none, or more than one.
+ */
+bool nacos_login_find_line(const struct buffer *text, const char *key, const char **ret_value, size_t *ret_size);
 
 /*
  * Reads the answer to a login: appends "Authorization: Bearer TOKEN" to ret_header, and tells how

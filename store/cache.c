@@ -251,7 +251,7 @@ static void entry_set_own(struct cache *cache, struct entry *entry, enum entry_s
 
 	entry->puts++;
 	entry_set(cache, entry, state, version);
-	entry->fresh_until_ms = now_ms + CACHE_FRESH_MS;
+	entry->fresh_until_ms = now_ms + cache->options.fresh_ms;
 	entry->own_until_ms = now_ms + CACHE_OWN_MS;
 	strcpy(entry->own_before, before ? before->md5 : "");
 	entry->changed = false;
@@ -295,12 +295,12 @@ static int entry_take(struct cache *cache, struct entry *entry, int error, struc
 		bool known = entry->state != ENTRY_UNKNOWN;
 
 		if (known && entry_is_outdated(entry, version)) {
-			entry->fresh_until_ms = now_ms + CACHE_FRESH_MS;
+			entry->fresh_until_ms = now_ms + cache->options.fresh_ms;
 			entry->changed = true;
 			return 0;
 		}
 		/* What was told while it was fetched may not be in it. */
-		entry->fresh_until_ms = entry->changed ? 0 : now_ms + CACHE_FRESH_MS;
+		entry->fresh_until_ms = entry->changed ? 0 : now_ms + cache->options.fresh_ms;
 		entry->own_until_ms = 0;
 		if (known && !error != (entry->state == ENTRY_PRESENT))
 			cache_note_name(cache, entry->key);

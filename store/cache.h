@@ -1,8 +1,8 @@
 /*
  * The cache layer: versions and listings that were fetched, in memory.
  *
- * A version is served without asking for as long as it is fresh (CACHE_FRESH_MS after it was fetched or confirmed by a
- * listing); after that one request asks the layer below, however many callers wait for it. When the layer below can't be
+ * A version is served without asking for as long as it is fresh (fresh_ms after it was fetched or confirmed by a
+ * listing, or until the layer below tells of a change, where it watches); after that one request asks the layer below, however many callers wait for it. When the layer below can't be
  * asked, the last version known is served on, however old: what was readable stays readable. Errors that say no
  * (-ENOENT, -EACCES) are never covered up.
  *
@@ -27,6 +27,7 @@
 
 struct cache_options {
 	size_t content_limit; /* bytes */
+	int64_t fresh_ms; /* how long a version is served without asking; CACHE_FRESH_MS, or less */
 	int64_t refresh_ms;
 };
 

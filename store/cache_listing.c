@@ -93,7 +93,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	listing_drop(scope->listing);
 	scope->listing = listing_hold(listing);
 	/* Not longer than any other version: somebody may have changed one right after the sweep read it. */
-	confirm_entries(cache, scope->namespace_id, listing, now_ms + CACHE_FRESH_MS);
+	confirm_entries(cache, scope->namespace_id, listing, now_ms + cache->options.fresh_ms);
 	return 0;
 }
 

@@ -191,7 +191,7 @@ static const struct store_events events = {
 static int set_up(void **state)
 {
 	struct bed *bed = calloc(1, sizeof(*bed));
-	const struct cache_options options = { .content_limit = 1 << 20, .refresh_ms = 30000 };
+	const struct cache_options options = { .content_limit = 1 << 20, .fresh_ms = CACHE_FRESH_MS, .refresh_ms = 30000 };
 
 	bed->fake.store.operations = &fake_operations;
 	pthread_mutex_init(&bed->fake.lock, NULL);

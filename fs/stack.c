@@ -1,0 +1,100 @@
+#include "fs/stack.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "store/cache.h"
+#include "store/nacos_store.h"
+#include "util/log.h"
+
+#define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
+
+static int connect_client(const struct stack_options *stack_options, struct call *call, struct stack *stack)
+{
+	const struct source *source = &stack_options->command_line->source;
+	const struct mount_options *options = &stack_options->command_line->options;
+	const struct nacos_client_options client_options = {
+		.hosts = source->hosts,
+		.host_count = source->host_count,
+		.https = source->https,
+		.ca_file = options->tls_ca_file,
+		.cert_file = options->tls_cert_file,
+		.key_file = options->tls_key_file,
+		.username = stack_options->username,
+		.password_file = stack_options->password_file,
+		.login_file = stack_options->login_file,
+		.console_url = options->console_url,
+		.credentials = stack_options->credentials,
+		.region = options->region,
+	};
+	int error = nacos_client_new(&client_options, &stack->client);
+
+	return error ? error : nacos_client_connect(stack->client, call);
+}
+
+static int build_transport(const struct command_line *command_line, struct call *call, struct stack *stack)
+{
+	static const enum nacos_transport_mode modes[] = {
+		[TRANSPORT_AUTO] = NACOS_TRANSPORT_AUTO,
+		[TRANSPORT_GRPC] = NACOS_TRANSPORT_GRPC,
+		[TRANSPORT_HTTP] = NACOS_TRANSPORT_HTTP,
+	};
+	const struct mount_options *options = &command_line->options;
+	const struct tls_options tls = {
+		.ca_file = options->tls_ca_file,
+		.cert_file = options->tls_cert_file,
+		.key_file = options->tls_key_file,
+	};
+	const struct nacos_transport_options transport_options = {
+		.client = stack->client,
+		.mode = modes[options->transport],
+		.hosts = command_line->source.hosts,
+		.host_count = command_line->source.host_count,
+		.tls = options->grpc_tls ? &tls : NULL,
+	};
+	int error = nacos_transport_new(&transport_options, &stack->transport);
+
+	return error ? error : nacos_transport_check(stack->transport, call);
+}
+
+int stack_open(const struct stack_options *options, struct call *call, struct stack *stack)
+{
+	const struct cache_options cache_options = {
+		.content_limit = CACHE_CONTENT_LIMIT,
+		.fresh_ms = options->fresh_ms,
+		.refresh_ms = (int64_t)options->command_line->options.refresh_seconds * 1000,
+	};
+
+	memset(stack, 0, sizeof(*stack));
+	int error = connect_client(options, call, stack);
+	if (!error)
+		error = build_transport(options->command_line, call, stack);
+	if (!error)
+		error = nacos_store_new(stack->transport, &stack->nacos);
+	if (!error)
+		error = cache_new(stack->nacos, &cache_options, &stack->cache);
+	stack->top = stack->cache;
+	return error;
+}
+
+void stack_start(struct stack *stack)
+{
+	if (nacos_transport_start(stack->transport))
+		log_warning("the threads for gRPC, or for watching, can't be started: changes are seen late");
+}
+
+void stack_stop(struct stack *stack)
+{
+	if (stack->transport)
+		nacos_transport_stop(stack->transport);
+}
+
+void stack_close(struct stack *stack)
+{
+	stack_stop(stack);
+	store_free(stack->cache);
+	store_free(stack->nacos);
+	nacos_transport_free(stack->transport);
+	nacos_client_free(stack->client);
+	memset(stack, 0, sizeof(*stack));
+}
