@@ -125,6 +125,7 @@ struct renaming {
 	const char *new_name;
 	struct node *target; /* NULL: no such node here */
 	struct version *target_version; /* what the server has under the new name; NULL: nothing */
+	bool target_is_theirs; /* it is newer than the temp file; what that was made from is not known any more */
 	struct key *key, *new_key; /* NULL where it is no place for configs */
 };
 
@@ -231,7 +232,9 @@ static void keep_scratch(const struct renaming *renaming, int why)
 				 process_of_thread(request->thread));
 	if (why == -EINVAL || source->error)
 		return; /* empty, or not whole: nothing to keep */
-	if (why == -EBUSY) {
+	if (renaming->target_is_theirs) {
+		theirs = version_hold(renaming->target_version);
+	} else if (why == -EBUSY) {
 		request_unlock(request);
 		draft_load_theirs(request->filesystem, renaming->new_key, renaming->target_version,
 				  &request->call, &theirs);
@@ -241,7 +244,7 @@ static void keep_scratch(const struct renaming *renaming, int why)
 		.key = renaming->new_key,
 		.yours = source->content.data,
 		.size = source->content.size,
-		.base = renaming->target_version,
+		.base = renaming->target_is_theirs ? NULL : renaming->target_version,
 		.theirs = theirs,
 		.uid = request->uid,
 		.gid = request->gid,
@@ -265,7 +268,9 @@ static int save_scratch(struct renaming *renaming)
 
 	if (source->error)
 		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
-	if (target && target->remote_changes && target->remote_changed_ms > source->created_ms)
+	renaming->target_is_theirs = target && target->remote_changes &&
+				     target->remote_changed_ms > source->created_ms;
+	if (renaming->target_is_theirs)
 		return call_fail(&request->call, -EBUSY, "%s: somebody else changed it meanwhile",
 				 renaming->new_name);
 	if (!renaming->target_version && tree_has_vanished(request_tree(request), renaming->new_parent,
