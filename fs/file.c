@@ -593,11 +593,14 @@ void file_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	struct request request;
 	struct handle *handle = handle_of(info);
 
-	(void)id;
 	request_start(&request, fuse);
 	request_lock(&request);
+	bool is_secret = handle->node->content.memory;
 	commit_late(&request, handle);
 	handle_free(request.filesystem, handle);
 	request_unlock(&request);
 	request_reply_error(&request, 0);
+	/* What was mapped (privately; the kernel refuses the rest) is in the page cache. Nobody waits for this any more. */
+	if (is_secret)
+		fuse_lowlevel_notify_inval_inode(request.filesystem->session, id, 0, 0);
 }

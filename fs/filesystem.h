@@ -16,6 +16,7 @@
 #include "fs/tree.h"
 #include "store/store.h"
 
+struct fuse_session;
 struct grace;
 struct unsaved_list;
 struct handle;
@@ -30,6 +31,7 @@ struct filesystem {
 	struct directory_handle *directories; /* all open directories */
 
 	/* Of the mount; constant. */
+	struct fuse_session *session; /* not owned */
 	const struct buffer_memory *secret_memory; /* for text that must not be in ordinary memory */
 	char device[PROCESS_DEVICE_SIZE]; /* of the mount; "" until it is mounted */
 	const char *server_text; /* SOURCE as it was given */

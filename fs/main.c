@@ -275,6 +275,7 @@ static int mount_session(struct program *program, struct call *call)
 					    sizeof(operations_table), &program->filesystem);
 	if (!program->session)
 		return call_fail(call, -EIO, "libfuse refuses these mount options");
+	program->filesystem.session = program->session;
 	if (fuse_session_mount(program->session, mountpoint))
 		return call_fail(call, -EIO, "can't mount on %s (is /dev/fuse there, and may you use it?)",
 				 mountpoint);
