@@ -242,14 +242,10 @@ static int fetch_for_all(struct ram_role *role, struct call *call)
 static int wait_for_fetch(struct ram_role *role, struct call *call)
 {
 	unsigned long count = role->fetch_count;
-	struct timespec until;
-	int error = call_check(call);
+	int error = call_wait(call, &role->fetched, &role->lock);
 
 	if (error)
 		return error == -EINTR ? error : call_fail(call, -ENOKEY, "no credentials in time");
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until = clock_from_ms(clock_to_ms(until) + call_slice_ms(call));
-	pthread_cond_timedwait(&role->fetched, &role->lock, &until);
 	if (role->fetch_count != count && role->fetch_error == -ENOKEY)
 		return call_fail(call, -ENOKEY, "%s", role->fetch_reason);
 	return 0;
@@ -309,16 +305,6 @@ static void role_free(struct credential_source *source)
 
 static const struct credential_source_operations role_operations = { .get = role_get, .free = role_free };
 
-static void init_condition(pthread_cond_t *condition)
-{
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(condition, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
 int ram_role_open(const char *name, const char *metadata_url, struct call *call, struct credential_source **ret_source)
 {
 	const struct http_client_options options = { .user_agent = KMS_USER_AGENT };
@@ -331,7 +317,7 @@ int ram_role_open(const char *name, const char *metadata_url, struct call *call,
 		return call_fail(call, -ENOMEM, "out of memory");
 	role->source.operations = &role_operations;
 	pthread_mutex_init(&role->lock, NULL);
-	init_condition(&role->fetched);
+	clock_init_condition(&role->fetched);
 	role->role = strdup(name);
 	role->url = strdup(metadata_url ? metadata_url : RAM_ROLE_METADATA_URL);
 	if (!role->role || !role->url || http_client_new(&options, &role->http)) {

@@ -1,17 +1,17 @@
 /*
- * What the fuzz targets of crypto/ share. Each is one file with LLVMFuzzerTestOneInput(), for libFuzzer:
+ * What the fuzz targets share. Each is one file with LLVMFuzzerTestOneInput(), for libFuzzer:
  *
- *	clang -DFUZZ_WITH_LIBFUZZER -fsanitize=fuzzer,address,undefined -I. -D_GNU_SOURCE tests/fuzz/fuzz_crypto_X.c ...
+ *	clang -DFUZZ_WITH_LIBFUZZER -fsanitize=fuzzer,address,undefined -I. -D_GNU_SOURCE tests/fuzz/fuzz_X.c ...
  *
  * or, where there is none, with the main() below:
  *
- *	gcc -fsanitize=address,undefined -I. -D_GNU_SOURCE -std=gnu11 tests/fuzz/fuzz_crypto_X.c build-asan/libnacosfs.a \
+ *	gcc -fsanitize=address,undefined -I. -D_GNU_SOURCE -std=gnu11 tests/fuzz/fuzz_X.c build-asan/libnacosfs.a \
  *		-lcurl -lcrypto -lcjson -pthread
  *	./a.out FILE...      replays the files
  *	./a.out ROUNDS       changes its own seeds at random, that often
  */
-#ifndef NACOSFS_FUZZ_CRYPTO_H
-#define NACOSFS_FUZZ_CRYPTO_H
+#ifndef NACOSFS_FUZZ_FUZZ_H
+#define NACOSFS_FUZZ_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>
