@@ -254,6 +254,10 @@ static int check_options(const struct command_line *line, struct call *call)
 		return refuse(call, "option \"tls_cert\" needs tls_key=FILE");
 	if (options->tls_key_file && !options->tls_cert_file)
 		return refuse(call, "option \"tls_key\" needs tls_cert=FILE");
+	if ((options->identity != IDENTITY_MOUNT) != (options->identities_directory != NULL))
+		return refuse(call, "identity=caller and identities=DIR need each other");
+	if (options->identity != IDENTITY_MOUNT && !options->allow_other)
+		return refuse(call, "identity=caller needs allow_other: without it nobody else may enter");
 	if ((options->key_service == KEY_SERVICE_KEYRING) != (options->keyring_file != NULL))
 		return refuse(call, "kms=keyring and keyring=FILE need each other");
 	if (options->key_service != KEY_SERVICE_KMS_V1 &&

@@ -1,7 +1,7 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cipher > (fs/stack.h: cache > nacos)
+ *	file system operations > cipher > identities > (fs/stack.h: cache > nacos)
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  */
@@ -27,6 +27,7 @@
 #include "fs/draft.h"
 #include "fs/filesystem.h"
 #include "fs/grace.h"
+#include "fs/identity.h"
 #include "fs/mountpoint.h"
 #include "fs/operations.h"
 #include "fs/stack.h"
@@ -34,6 +35,7 @@
 #include "nacos/client.h"
 #include "store/cache.h"
 #include "store/cipher_store.h"
+#include "store/identity_store.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -48,6 +50,7 @@ struct program {
 	struct command_line command_line;
 	struct credential_source *credentials; /* for Nacos; NULL: none */
 	struct stack stack;
+	struct store *identities; /* NULL: everything is asked with the login of the mount */
 	struct key_service *key_service; /* NULL: none */
 	struct cipher *cipher;
 	struct store *cipher_store;
@@ -80,6 +83,17 @@ static int open_credentials(const struct mount_options *options, struct call *ca
 	return options->ram_role ? ram_role_open(options->ram_role, NULL, call, ret_source) : 0;
 }
 
+static int build_identities(struct program *program, struct call *call)
+{
+	const struct mount_options *options = &program->command_line.options;
+	const struct identity_source source = identity_source_of(&program->command_line);
+	int error = identity_check_directory(options->identities_directory, call);
+
+	return error ? error :
+		       identity_store_new(program->stack.top, &source, options->identity == IDENTITY_CALLER_OR_MOUNT,
+					  &program->identities);
+}
+
 static int open_stack(struct program *program, struct call *call)
 {
 	const struct mount_options *options = &program->command_line.options;
@@ -94,7 +108,12 @@ static int open_stack(struct program *program, struct call *call)
 
 	if (!error)
 		error = stack_open(&stack_options, call, &program->stack);
-	return error ? error : cipher_store_new(program->stack.top, program->cipher, &program->cipher_store);
+	if (!error && options->identity != IDENTITY_MOUNT)
+		error = build_identities(program, call);
+	if (error)
+		return error;
+	struct store *lower = program->identities ? program->identities : program->stack.top;
+	return cipher_store_new(lower, program->cipher, &program->cipher_store);
 }
 
 static int open_kms_v1(const struct mount_options *options, struct call *call,
@@ -354,6 +373,7 @@ static void release(struct program *program)
 		tree_destroy(&program->filesystem.tree);
 	}
 	store_free(program->cipher_store);
+	store_free(program->identities);
 	stack_close(&program->stack);
 	credential_source_free(program->credentials);
 	cipher_free(program->cipher);

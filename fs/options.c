@@ -90,6 +90,13 @@ static const struct option_entry option_table[] = {
 	  "Group of what is shown, a name or a number (default: that of who mounts)" },
 	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
 	  "Permission bits to take away from what is shown, octal" },
+	/* in the order of enum identity_kind */
+	{ "identity", OPTION_CHOICE, FIELD(identity), "mount|caller|caller_or_mount", "mount", 0,
+	  "With whose login the server is asked: the mount's, or that of each local user; users without one get nothing, or "
+	  "the mount's" },
+	{ "identities", OPTION_PATH, FIELD(identities_directory), "DIR", NULL, 0,
+	  "Logins of local users: a file DIR/USER for each, with the lines username= and password=, which belongs to root and "
+	  "nobody else can read" },
 	/* in the order of enum key_service_kind */
 	{ "kms", OPTION_CHOICE, FIELD(key_service), "none|keyring|kms_v1|kms_v3", "none", 0,
 	  "Where the data keys of configs named cipher-... come from: a keyring, or Alibaba Cloud's key "
@@ -127,6 +134,7 @@ static const struct option_entry option_table[] = {
 
 /* An enum without negative values is an unsigned int to gcc: set_choice() relies on it. */
 _Static_assert(sizeof(enum transport_kind) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
+_Static_assert(sizeof(enum identity_kind) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "OPTION_CHOICE stores an unsigned");
 
 /* What people try to pass a secret by value with. */

@@ -41,6 +41,13 @@ enum transport_kind {
 	TRANSPORT_HTTP,
 };
 
+/* With whose login the server is asked. */
+enum identity_kind {
+	IDENTITY_MOUNT,
+	IDENTITY_CALLER, /* the local user's own; others get nothing */
+	IDENTITY_CALLER_OR_MOUNT,
+};
+
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
 	char *username, *password_file; /* both or neither */
@@ -58,6 +65,8 @@ struct mount_options {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	enum identity_kind identity;
+	char *identities_directory; /* with IDENTITY_CALLER and IDENTITY_CALLER_OR_MOUNT */
 	enum key_service_kind key_service;
 	char *keyring_file;
 	char *kms_endpoint, *kms_region, *kms_key_id, *kms_access_key_file, *kms_ram_role;
