@@ -1,12 +1,13 @@
 /*
- * Ordinary buffers (util/buffer.h) in the memory for secrets: for layers that handle text without knowing
- * whether it is one.
+ * The memory for secrets as memory of buffers (util/buffer.h): for layers that handle text without knowing whether it is
+ * one.
  */
 #ifndef NACOSFS_CRYPTO_SECRET_MEMORY_H
 #define NACOSFS_CRYPTO_SECRET_MEMORY_H
 
-#include "crypto/secret_buffer.h"
 #include "util/buffer.h"
+
+struct secret_buffer;
 
 extern const struct buffer_memory secret_memory;
 

@@ -284,6 +284,21 @@ def test_direct_encryption_has_a_limit_and_envelopes_have_not(site: Site, form: 
         assert site.file(name).read_bytes() == large
 
 
+@v3_only
+def test_text_whose_ciphertext_is_too_large(site: Site) -> None:
+    """10 MiB of base64 is the limit; what is more is kept, and is gone from the memory for secrets when it is removed."""
+    name, text = site.name("aes-256"), b"0123456789abcde\n" * (8 << 16)
+    site.file(name).write_bytes(SECRET)
+    for _ in range(4):
+        assert refused(lambda: site.file(name).write_bytes(text)) == errno.EFBIG
+        assert site.file(name).read_bytes() == SECRET
+        (kept,) = (site.mounted.path / ".nacosfs" / "unsaved").iterdir()
+        assert (kept / "yours").read_bytes() == text
+        for entry in list(kept.iterdir()):
+            entry.unlink()
+        kept.rmdir()
+
+
 # ---------------------------------------------------------------- key services
 
 # What goes wrong at the service, and what the reason must say of it.

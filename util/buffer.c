@@ -23,6 +23,20 @@ static void wipe_tail(struct buffer *buffer, size_t size)
 		explicit_bzero(buffer->data + size, buffer->size - size);
 }
 
+/* Not realloc(): that would leave a copy of what may be a secret in freed memory, where no wipe reaches it. */
+static char *grow(struct buffer *buffer, size_t allocated)
+{
+	if (buffer->memory)
+		return buffer->memory->resize(buffer->data, allocated);
+	char *data = malloc(allocated);
+	if (data && buffer->data) {
+		memcpy(data, buffer->data, buffer->size);
+		explicit_bzero(buffer->data, buffer->allocated);
+		free(buffer->data);
+	}
+	return data;
+}
+
 int buffer_reserve(struct buffer *buffer, size_t extra)
 {
 	size_t needed, allocated;
@@ -43,15 +57,14 @@ int buffer_reserve(struct buffer *buffer, size_t extra)
 	if (allocated < needed)
 		allocated = needed;
 
-	/* Not realloc(): that would leave a copy of what may be a secret in freed memory, where no wipe reaches it. */
-	data = buffer->memory ? buffer->memory->allocate(allocated) : malloc(allocated);
+	/* When that is too much, what is needed. */
+	data = grow(buffer, allocated);
+	if (!data && allocated > needed) {
+		allocated = needed;
+		data = grow(buffer, allocated);
+	}
 	if (!data)
 		return -ENOMEM;
-	if (buffer->data) {
-		memcpy(data, buffer->data, buffer->size);
-		explicit_bzero(buffer->data, buffer->allocated);
-		free_data(buffer);
-	}
 	data[buffer->size] = '\0';
 	buffer->data = data;
 	buffer->allocated = allocated;

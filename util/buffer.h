@@ -14,9 +14,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* Where the bytes of a buffer come from. release() wipes them. */
+/* Where the bytes of a buffer come from, instead of malloc(). Both wipe what they leave. */
 struct buffer_memory {
-	void *(*allocate)(size_t size); /* NULL when there is none */
+	void *(*resize)(void *data, size_t size); /* as realloc(): may move; NULL: no room, data is as it was */
 	void (*release)(void *data);
 };
 

@@ -383,9 +383,9 @@ static void buffers_grow_and_wipe(void **state)
 	assert_int_equal(secret_buffer_resize(&buffer, 5), 0);
 	assert_string_equal(buffer.data, "01234");
 	assert_true(is_zero(buffer.data + 5, 9995));
-	assert_int_equal(secret_buffer_write(&buffer, "ab", 2, 7), 0);
+	assert_int_equal(buffer_write(secret_buffer_bytes(&buffer), "ab", 2, 7), 0);
 	assert_memory_equal(buffer.data, "01234\0\0ab", 10);
-	assert_int_equal(secret_buffer_write(&buffer, "x", 1, SIZE_MAX), -ENOMEM);
+	assert_int_equal(buffer_write(secret_buffer_bytes(&buffer), "x", 1, SIZE_MAX), -ENOMEM);
 	secret_buffer_move(&other, &buffer);
 	assert_null(buffer.data);
 	assert_int_equal(other.size, 9);
