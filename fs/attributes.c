@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/draft.h"
+#include "fs/notify.h"
 #include "util/cleanup.h"
 
 #define BLOCK_SIZE 4096
@@ -43,20 +44,28 @@ void attributes_fill(struct node *node, pid_t thread, struct stat *ret_stat)
 	*ret_stat = stat;
 }
 
-double attributes_timeout_s(const struct node *node)
+static double timeout_s(const struct filesystem *filesystem, struct node *node)
 {
-	return node->draft ? 0 : KERNEL_CACHE_S;
+	if (!notify_is_told(filesystem, node))
+		return KERNEL_CACHE_S;
+	node->given_long = true;
+	return NOTIFY_LONG_S;
 }
 
-void attributes_fill_entry(struct node *node, pid_t thread, struct fuse_entry_param *ret_entry)
+double attributes_timeout_s(const struct filesystem *filesystem, struct node *node)
+{
+	return node->draft ? 0 : timeout_s(filesystem, node);
+}
+
+void attributes_fill_entry(const struct request *request, struct node *node, struct fuse_entry_param *ret_entry)
 {
 	struct fuse_entry_param entry = {
 		.ino = node->id,
-		.attr_timeout = attributes_timeout_s(node),
-		.entry_timeout = KERNEL_CACHE_S,
+		.entry_timeout = timeout_s(request->filesystem, node),
 	};
 
-	attributes_fill(node, thread, &entry.attr);
+	entry.attr_timeout = node->draft ? 0 : entry.entry_timeout;
+	attributes_fill(node, request->thread, &entry.attr);
 	*ret_entry = entry;
 }
 
@@ -81,15 +90,14 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 	int error = store_get(request->filesystem->store, key, part, &request->call, &version);
 	request_lock(request);
 	if (!error)
-		filesystem_show_version(node, version);
+		filesystem_show_version(request->filesystem, node, version);
 	if (error == -EBADMSG || error == -ENOKEY)
 		node_set_error(node, request->call.reason);
 	else if (!error && part == VERSION_WHOLE && !node->failed_process)
 		node_set_error(node, NULL);
 	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing) {
 		tree_note_vanished(tree, node);
-		node_touch_names(node->parent);
-		tree_unlink(tree, node);
+		filesystem_unlink_node(request->filesystem, node);
 	}
 	tree_drop(tree, node);
 	if (error)

@@ -18,10 +18,13 @@
 void attributes_fill(struct node *node, pid_t thread, struct stat *ret_stat);
 
 /* As attributes_fill(), for an answer to LOOKUP and the like, with the times for which the kernel may keep it. */
-void attributes_fill_entry(struct node *node, pid_t thread, struct fuse_entry_param *ret_entry);
+void attributes_fill_entry(const struct request *request, struct node *node, struct fuse_entry_param *ret_entry);
 
-/* For how long may the kernel keep the attributes? 0 while somebody writes. With the lock. */
-double attributes_timeout_s(const struct node *node);
+/*
+ * For how long may the kernel keep the attributes? 0 while somebody writes. With the lock. After such an answer:
+ * notify_recheck().
+ */
+double attributes_timeout_s(const struct filesystem *filesystem, struct node *node);
 
 /*
  * Asks the store for the current version of a linked config, and shows it. With the lock, which is given up meanwhile.

@@ -12,6 +12,7 @@
 #include "fs/file.h"
 #include "fs/grace.h"
 #include "fs/names.h"
+#include "fs/notify.h"
 #include "fs/scratch.h"
 #include "util/cleanup.h"
 
@@ -47,7 +48,7 @@ static int bring_back(struct request *request, struct node *parent, const char *
 	if (!node)
 		return -ENOMEM;
 	node->mode = mode;
-	filesystem_show_version(node, base);
+	filesystem_show_version(request->filesystem, node, base);
 	error = draft_start(node, base);
 	if (error) {
 		tree_unlink(request_tree(request), node);
@@ -150,8 +151,10 @@ static void reply_created(struct request *request, struct node *node, struct fus
 	int refused = info ? fuse_reply_create(request->fuse, entry, info) :
 			     fuse_reply_entry(request->fuse, entry);
 
-	if (refused != -ENOENT)
+	if (refused != -ENOENT) {
+		notify_recheck(request, entry->ino);
 		return;
+	}
 	/* The caller is gone: there will be neither a release nor a forget. */
 	request_lock(request);
 	if (info)
@@ -179,7 +182,7 @@ static void create(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode
 			error = file_open_node(&request, node, info);
 		else if (node->draft)
 			grace_keep_empty(request.filesystem, node);
-		attributes_fill_entry(node, request.thread, &entry);
+		attributes_fill_entry(&request, node, &entry);
 		if (error)
 			node->lookup_count--;
 		tree_drop(request_tree(&request), node);
@@ -243,7 +246,7 @@ void create_symlink(fuse_req_t fuse, const char *target, fuse_ino_t parent_id, c
 	if (!error) {
 		node_count_lookup(node);
 		node_touch_names(parent);
-		attributes_fill_entry(node, request.thread, &entry);
+		attributes_fill_entry(&request, node, &entry);
 	}
 	request_unlock(&request);
 	if (error)

@@ -9,6 +9,7 @@
 #include "fs/attributes.h"
 #include "fs/grace.h"
 #include "fs/names.h"
+#include "fs/notify.h"
 #include "fs/scratch.h"
 #include "fs/unsaved.h"
 #include "store/listing.h"
@@ -16,8 +17,8 @@
 #include "util/log.h"
 #include "util/text.h"
 
-/* Can a name from the server stand in a directory? What can't is reported, not shown. */
-static bool name_fits(const char *name)
+/* What can't is reported, not shown. */
+bool directory_name_fits(const char *name)
 {
 	size_t length = strlen(name);
 
@@ -120,7 +121,7 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 	if (!node)
 		return -ENOMEM;
 	if (node->kind == NODE_CONFIG)
-		filesystem_show_version(node, version);
+		filesystem_show_version(request->filesystem, node, version);
 	*ret_node = node;
 	return 0;
 }
@@ -155,6 +156,20 @@ static void forget(struct filesystem *filesystem, fuse_ino_t id, uint64_t count)
 	pthread_mutex_unlock(&filesystem->tree.lock);
 }
 
+/*
+ * That there is no such name, as an answer that the kernel keeps: where it is made to forget it when the name appears.
+ */
+static bool fill_absent(const struct request *request, const struct node *parent, const char *name,
+			struct fuse_entry_param *ret_entry)
+{
+	bool possible = store_name_is_possible(request->filesystem->store, NAME_DATA_ID, name);
+
+	if (!notify_add_absent(request->filesystem, parent, name, possible))
+		return false;
+	*ret_entry = (struct fuse_entry_param){ .entry_timeout = NOTIFY_LONG_S };
+	return true;
+}
+
 void directory_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 {
 	struct request request;
@@ -171,14 +186,19 @@ void directory_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 	int error = lookup(&request, parent, name, &node);
 	if (!error) {
 		node_count_lookup(node);
-		attributes_fill_entry(node, request.thread, &entry);
+		attributes_fill_entry(&request, node, &entry);
+	} else if (error == -ENOENT && fill_absent(&request, parent, name, &entry)) {
+		error = 0;
 	}
 	request_unlock(&request);
-	/* "There is none" must not stay in the kernel: nothing would tell it when a listing shows the name. */
 	if (error)
 		request_reply_error(&request, error);
-	else if (fuse_reply_entry(fuse, &entry) == -ENOENT)
+	else if (fuse_reply_entry(fuse, &entry) == -ENOENT && entry.ino)
 		forget(request.filesystem, entry.ino, 1); /* the caller is gone */
+	else if (entry.ino)
+		notify_recheck(&request, entry.ino);
+	else
+		notify_recheck_absent(&request, parent_id, name);
 }
 
 void directory_forget(fuse_req_t fuse, fuse_ino_t id, uint64_t count)
@@ -196,15 +216,28 @@ void directory_forget_many(fuse_req_t fuse, size_t count, struct fuse_forget_dat
 
 /* ------------------------------------------------------------------ listing */
 
+/* What comes after the first listing was made by somebody else since. */
+static void note_added(const struct request *request, struct node *node)
+{
+	struct node *parent = node->parent;
+
+	if (!parent->names_listed)
+		return;
+	node_touch_names(parent);
+	notify_created(request->filesystem, node);
+}
+
 static int add_directory(struct request *request, struct node *parent, const char *name,
 			 enum node_kind kind, bool local)
 {
 	struct node *node = tree_child(request_tree(request), parent, name);
 
-	if (!node)
+	if (!node) {
 		node = filesystem_add_node(request->filesystem, parent, name, kind);
-	if (!node)
-		return -ENOMEM;
+		if (!node)
+			return -ENOMEM;
+		note_added(request, node);
+	}
 	node->local |= local;
 	node->listed = true;
 	return 0;
@@ -216,12 +249,12 @@ static int add_config(struct request *request, struct node *parent, const struct
 
 	if (!node && grace_hides(request->filesystem, parent, item->data_id))
 		return 0;
-	if (!node && parent->merged)
-		node_touch_names(parent); /* it came after the last listing */
-	if (!node)
+	if (!node) {
 		node = filesystem_add_node(request->filesystem, parent, item->data_id, NODE_CONFIG);
-	if (!node)
-		return -ENOMEM;
+		if (!node)
+			return -ENOMEM;
+		note_added(request, node);
+	}
 	node->stored |= node->kind == NODE_CONFIG;
 	node->listed = true;
 	strcpy(node->listed_md5, item->md5);
@@ -244,7 +277,7 @@ static int merge_listing(struct request *request, struct node *directory, struct
 
 		if (group && strcmp(item->group, group))
 			continue;
-		if (!name_fits(name)) {
+		if (!directory_name_fits(name)) {
 			report_misfit(tree_namespace_id(tree, directory), item->group);
 			continue;
 		}
@@ -258,11 +291,8 @@ static int merge_listing(struct request *request, struct node *directory, struct
 	return error;
 }
 
-/* Is the name really gone? Unlinks it then. Gives up the lock. */
-static int verify_child(struct request *request, struct node *node)
+int directory_verify(struct request *request, struct node *node)
 {
-	struct tree *tree = request_tree(request);
-
 	if (node->kind == NODE_CONFIG) {
 		cleanup_version struct version *version = NULL;
 		return attributes_load(request, node, VERSION_ATTRIBUTES, &version);
@@ -273,7 +303,7 @@ static int verify_child(struct request *request, struct node *node)
 		return -ENOMEM;
 	int error = check_directory(request, parent, name);
 	if (error == -ENOENT && node->parent && !node->first_child && !node->local)
-		tree_unlink(tree, node);
+		filesystem_unlink_node(request->filesystem, node);
 	return error;
 }
 
@@ -297,7 +327,7 @@ static int verify_absent(struct request *request, struct node *directory)
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (!error && absent[i]->parent)
-			error = verify_child(request, absent[i]);
+			error = directory_verify(request, absent[i]);
 		if (error != -ETIMEDOUT && error != -EINTR)
 			error = 0;
 		tree_drop(tree, absent[i]);
@@ -329,7 +359,7 @@ static int load_namespaces(struct request *request, struct node *root)
 	if (!error)
 		forget_listed(root);
 	for (size_t i = 0; !error && i < names.count; i++) {
-		if (name_fits(names.ids[i]))
+		if (directory_name_fits(names.ids[i]))
 			error = add_directory(request, root, names.ids[i], NODE_NAMESPACE, false);
 		else
 			report_misfit(names.ids[i], "");
@@ -347,7 +377,10 @@ static int load_configs(struct request *request, struct node *directory)
 
 	if (!namespace_id || (!groups && !group))
 		return -ENOMEM;
+	bool watched = notify_watches_names(request->filesystem, namespace_id);
+	unsigned events = notify_count_events(request->filesystem);
 	request_unlock(request);
+	store_watch_names(request->filesystem->store, namespace_id);
 	int error = store_list(request->filesystem->store, namespace_id, group, &request->call, &listing);
 	request_lock(request);
 	if (error)
@@ -355,10 +388,13 @@ static int load_configs(struct request *request, struct node *directory)
 	if (directory->merged != listing)
 		forget_listed(directory);
 	error = merge_listing(request, directory, listing);
-	return error ? error : verify_absent(request, directory);
+	if (!error)
+		error = verify_absent(request, directory);
+	directory->names_complete = !error && watched && events == notify_count_events(request->filesystem);
+	return error;
 }
 
-int directory_load(struct request *request, struct node *directory)
+static int load(struct request *request, struct node *directory)
 {
 	switch (tree_level(request_tree(request), directory)) {
 	case LEVEL_NAMESPACES:
@@ -372,6 +408,14 @@ int directory_load(struct request *request, struct node *directory)
 		break;
 	}
 	return -ENOTDIR;
+}
+
+int directory_load(struct request *request, struct node *directory)
+{
+	int error = load(request, directory);
+
+	directory->names_listed |= !error;
+	return error;
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -451,7 +495,10 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 		return;
 	}
 	request_lock(&request);
-	int error = directory_load(&request, tree_node(request_tree(&request), id));
+	struct node *directory = tree_node(request_tree(&request), id);
+	int error = directory->names_complete ? 0 : directory_load(&request, directory);
+	/* The kernel may keep the names: when one comes or goes, the time of the directory moves, which it compares. */
+	info->cache_readdir = info->keep_cache = directory->names_complete;
 	link_handle(request.filesystem, handle);
 	request_unlock(&request);
 	info->fh = (uintptr_t)handle;
@@ -465,10 +512,10 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 }
 
 /* Are the attributes known and current, so that the kernel may have them with the name? */
-static bool has_attributes(const struct node *node)
+static bool has_attributes(const struct filesystem *filesystem, const struct node *node)
 {
 	return node->kind != NODE_CONFIG || node->draft ||
-	       (*node->md5 && !strcmp(node->md5, node->listed_md5));
+	       (*node->md5 && (!strcmp(node->md5, node->listed_md5) || notify_is_told(filesystem, node)));
 }
 
 /* Appends one entry to the answer; its size, or 0 when there is no room. */
@@ -483,9 +530,11 @@ static size_t add_entry(struct request *request, char *answer, size_t room, stru
 						(off_t)offset);
 		return used > room ? 0 : used;
 	}
-	attributes_fill_entry(node, request->thread, &entry);
-	if (!has_attributes(node))
-		entry.ino = 0; /* the name only: the kernel asks when somebody wants more */
+	if (has_attributes(request->filesystem, node)) {
+		attributes_fill_entry(request, node, &entry);
+	} else { /* the name only: the kernel asks when somebody wants more */
+		attributes_fill(node, request->thread, &entry.attr);
+	}
 	size_t used =
 		fuse_add_direntry_plus(request->fuse, answer, room, node->name, &entry, (off_t)offset);
 	if (used > room)
@@ -547,10 +596,16 @@ static void read_directory(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t of
 	if (!error)
 		used = fill_answer(&request, handle, id, answer, size, (size_t)offset, plus);
 	request_unlock(&request);
-	if (error)
+	if (error) {
 		request_reply_error(&request, error);
-	else
-		fuse_reply_buf(fuse, answer, used);
+		return;
+	}
+	fuse_reply_buf(fuse, answer, used);
+	if (plus && request.events != notify_count_events(request.filesystem)) {
+		request_lock(&request);
+		notify_recheck_nodes(&request, handle->nodes, handle->count);
+		request_unlock(&request);
+	}
 }
 
 void directory_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info)
@@ -631,13 +686,14 @@ void directory_mkdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mo
 	if (!error) {
 		node_count_lookup(node);
 		node_touch_names(parent);
-		attributes_fill_entry(node, request.thread, &entry);
+		attributes_fill_entry(&request, node, &entry);
 	}
 	request_unlock(&request);
 	if (error)
 		request_reply_error(&request, error);
 	else
 		fuse_reply_entry(fuse, &entry);
+	notify_recheck(&request, entry.ino);
 }
 
 /* Nothing in it, here and on the server, but names whose removal is under way. */

@@ -26,4 +26,13 @@ void directory_free_all(struct filesystem *filesystem);
  */
 int directory_load(struct request *request, struct node *directory);
 
+/*
+ * Is a child that a listing does not have really gone? It is unlinked then: -ENOENT. With the lock, given up meanwhile;
+ * node is held.
+ */
+int directory_verify(struct request *request, struct node *node);
+
+/* Can a name from the server stand in a directory? */
+bool directory_name_fits(const char *name);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "fs/grace.h"
 #include "fs/names.h"
+#include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/unsaved.h"
 #include "util/cleanup.h"
@@ -96,7 +97,7 @@ static void end_writing(struct filesystem *filesystem, struct node *node, bool f
 	node->last_commit = NULL;
 	if (!node->draft) {
 		if (failed && !node->stored && node->parent)
-			tree_unlink(&filesystem->tree, node);
+			filesystem_unlink_node(filesystem, node);
 		return;
 	}
 	if (!failed && node->parent && node->deferred && draft_is_dirty(node))
@@ -110,7 +111,7 @@ static void end_writing(struct filesystem *filesystem, struct node *node, bool f
 		node->mode = node->draft->mode_before;
 	draft_drop(node);
 	if (!node->stored && node->parent)
-		tree_unlink(&filesystem->tree, node);
+		filesystem_unlink_node(filesystem, node);
 }
 
 void handle_free(struct filesystem *filesystem, struct handle *handle)
@@ -400,6 +401,8 @@ int draft_commit(struct filesystem *filesystem, struct node *node, struct call *
 		commit_fail(filesystem, node, &commit, call->reason);
 	} else {
 		commit_finish(node, &commit, version);
+		/* Who was woken by the writes has read what was there before. */
+		notify_content(filesystem, node);
 		unsaved_forget(filesystem, commit.key, commit.content.data, commit.content.size);
 	}
 	tree_drop(tree, node);

@@ -11,6 +11,7 @@
 #include "fs/control.h"
 #include "fs/draft.h"
 #include "fs/grace.h"
+#include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/scratch.h"
 #include "util/cleanup.h"
@@ -46,13 +47,14 @@ void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	/* Gone: who has it open may go on; for others the name may be there again, with another node. */
 	if (error == -ENOENT)
 		error = node->references ? 0 : -ESTALE;
-	double timeout_s = attributes_timeout_s(node);
+	double timeout_s = attributes_timeout_s(request.filesystem, node);
 	attributes_fill(node, request.thread, &stat);
 	request_unlock(&request);
 	if (error)
 		request_reply_error(&request, error);
 	else
 		fuse_reply_attr(fuse, &stat, timeout_s);
+	notify_recheck(&request, id);
 }
 
 static int set_owner(const struct request *request, struct node *node, const struct stat *stat, int to_set)
@@ -157,13 +159,14 @@ void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set,
 		set_times(node, stat, to_set);
 		node->changed = clock_now();
 	}
-	double timeout_s = attributes_timeout_s(node);
+	double timeout_s = attributes_timeout_s(request.filesystem, node);
 	attributes_fill(node, request.thread, &shown);
 	request_unlock(&request);
 	if (error)
 		request_reply_error(&request, error);
 	else
 		fuse_reply_attr(fuse, &shown, timeout_s);
+	notify_recheck(&request, id);
 }
 
 /* Room is never short; only a longer size shows. */

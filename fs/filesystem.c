@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fs/names.h"
+#include "fs/notify.h"
 #include "util/clock.h"
 
 /* Servers were seen to take up to 2 s for each MiB. */
@@ -54,8 +55,20 @@ void filesystem_guard_node(const struct filesystem *filesystem, struct node *nod
 	node->content.memory = is_secret ? filesystem->secret_memory : NULL;
 }
 
-void filesystem_show_version(struct node *node, const struct version *version)
+/* Another time than that of the content before, even where the server's clock has not moved: programs compare it. */
+static struct timespec time_of(const struct version *version, struct timespec before)
 {
+	struct timespec modified = version->modified_ms ? clock_from_ms(version->modified_ms) : clock_now();
+
+	if (modified.tv_sec == before.tv_sec && modified.tv_nsec == before.tv_nsec)
+		modified.tv_nsec++; /* which was whole milliseconds */
+	return modified;
+}
+
+void filesystem_show_version(struct filesystem *filesystem, struct node *node, const struct version *version)
+{
+	bool changed = *node->md5;
+
 	node->stored = true;
 	if (version->serial < node->shown_serial)
 		return;
@@ -66,12 +79,21 @@ void filesystem_show_version(struct node *node, const struct version *version)
 			node->size = version->size;
 		return;
 	}
-	if (*node->md5) {
+	if (changed) {
 		node->remote_changes++;
 		node->remote_changed_ms = clock_monotonic_ms();
 	}
 	strcpy(node->md5, version->md5);
 	node->size = version->size;
-	node->modified = version->modified_ms ? clock_from_ms(version->modified_ms) : clock_now();
+	node->modified = time_of(version, node->modified);
 	node->changed = node->modified;
+	if (changed)
+		notify_content(filesystem, node);
+}
+
+void filesystem_unlink_node(struct filesystem *filesystem, struct node *node)
+{
+	node_touch_names(node->parent);
+	notify_removed(filesystem, node);
+	tree_unlink(&filesystem->tree, node);
 }

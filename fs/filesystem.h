@@ -18,6 +18,8 @@
 
 struct fuse_session;
 struct grace;
+struct notify;
+struct touch;
 struct unsaved_list;
 struct handle;
 struct directory_handle;
@@ -26,21 +28,26 @@ struct filesystem {
 	struct store *store; /* not owned */
 	struct tree tree;
 	struct grace *grace;
+	struct notify *notify;
+	struct touch *touch;
 	struct unsaved_list *unsaved;
 	struct handle *handles; /* all open files */
 	struct directory_handle *directories; /* all open directories */
 
 	/* Of the mount; constant. */
 	struct fuse_session *session; /* not owned */
+	const char *mountpoint; /* absolute */
 	const struct buffer_memory *secret_memory; /* for text that must not be in ordinary memory */
 	char device[PROCESS_DEVICE_SIZE]; /* of the mount; "" until it is mounted */
 	const char *server_text; /* SOURCE as it was given */
 	bool read_only;
 	bool no_attributes;
+	bool kernel_cache; /* plain configs are read through the page cache */
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
 	int64_t timeout_ms;
+	int64_t refresh_ms; /* how often names are compared that nobody tells of */
 	const char *const *namespaces; /* of the option, shown when the server won't list any; up to a NULL */
 };
 
@@ -74,8 +81,13 @@ void filesystem_guard_node(const struct filesystem *filesystem, struct node *nod
 
 /*
  * Shows a version that the server has as the content of a config: size, times, md5. What is shown already is not touched,
- * so that nothing moves by itself; another content counts as a remote change. With the lock.
+ * so that nothing moves by itself; another content counts as a remote change, and wakes who watches. With the lock.
  */
-void filesystem_show_version(struct node *node, const struct version *version);
+void filesystem_show_version(struct filesystem *filesystem, struct node *node, const struct version *version);
+
+/*
+ * Unlinks a node that is gone, but not by a request of the kernel, which must be told; and who watches. With the lock.
+ */
+void filesystem_unlink_node(struct filesystem *filesystem, struct node *node);
 
 #endif

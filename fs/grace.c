@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/draft.h"
+#include "fs/notify.h"
 #include "fs/scratch.h"
 #include "store/store.h"
 #include "util/cleanup.h"
@@ -198,6 +199,7 @@ static void show_again(struct filesystem *filesystem, struct task *task)
 
 	log_info("%s: was renamed to a name that is only in memory; it stays on the server",
 		 key_format(&key, text, sizeof(text)));
+	notify_changed(filesystem, &key);
 	remove_task(filesystem, task);
 }
 
@@ -307,7 +309,9 @@ static void forget_empty(struct filesystem *filesystem, struct task *task)
 	if (node->kind == NODE_CONFIG && !node->writers && draft_is_blank(node)) {
 		draft_drop(node);
 		if (!node->stored && node->parent)
-			tree_unlink(&filesystem->tree, node);
+			filesystem_unlink_node(filesystem, node);
+		else
+			notify_content(filesystem, node);
 	}
 	remove_task(filesystem, task);
 }

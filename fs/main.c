@@ -29,8 +29,11 @@
 #include "fs/grace.h"
 #include "fs/identity.h"
 #include "fs/mountpoint.h"
+#include "fs/notify.h"
 #include "fs/operations.h"
 #include "fs/stack.h"
+#include "fs/touch.h"
+#include "fs/touch_child.h"
 #include "fs/unsaved.h"
 #include "nacos/client.h"
 #include "store/cache.h"
@@ -210,7 +213,10 @@ static int build_filesystem(struct program *program)
 	filesystem->gid = options->gid;
 	filesystem->umask = options->umask;
 	filesystem->timeout_ms = (int64_t)options->timeout_seconds * 1000;
+	filesystem->refresh_ms = (int64_t)options->refresh_seconds * 1000;
 	filesystem->namespaces = program->namespaces;
+	filesystem->mountpoint = command_line->mountpoint;
+	filesystem->kernel_cache = options->kernel_cache;
 	int error = tree_init(&filesystem->tree, source->namespace_id, source->group);
 	if (error)
 		return error;
@@ -221,7 +227,13 @@ static int build_filesystem(struct program *program)
 	root->modified = root->changed = clock_now();
 	error = grace_new(filesystem);
 	if (!error)
-		error = control_init(filesystem);
+		error = touch_new(filesystem);
+	if (!error)
+		error = notify_new(filesystem);
+	if (error)
+		return error;
+	store_set_events(filesystem->store, &notify_events, filesystem);
+	error = control_init(filesystem);
 	if (!error)
 		error = name_unsaved_directory(program);
 	return error ? error : unsaved_init(filesystem, program->unsaved_directory);
@@ -348,6 +360,8 @@ static int serve(struct program *program)
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
+	touch_stop(&program->filesystem);
+	notify_stop(&program->filesystem);
 	grace_stop(&program->filesystem);
 	stack_stop(&program->stack);
 	error = error < 0 ? error : 0; /* a signal that ends the loop is no failure */
@@ -369,6 +383,8 @@ static void release(struct program *program)
 		directory_free_all(&program->filesystem);
 		pthread_mutex_unlock(&program->filesystem.tree.lock);
 		grace_free(&program->filesystem);
+		notify_free(&program->filesystem);
+		touch_free(&program->filesystem);
 		unsaved_free(&program->filesystem);
 		tree_destroy(&program->filesystem.tree);
 	}
@@ -399,6 +415,8 @@ int main(int argc, char **argv)
 	struct program program = { .arguments = FUSE_ARGS_INIT(0, NULL) };
 	struct call call;
 
+	if (argc > 0 && !strcmp(argv[0], TOUCHER_NAME))
+		return touch_child_run(STDIN_FILENO);
 	call_start(&call, INT64_MAX);
 	int error = init_secrets(&call);
 	if (!error)

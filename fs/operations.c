@@ -12,8 +12,11 @@
 #include "fs/directory.h"
 #include "fs/file.h"
 #include "fs/grace.h"
+#include "fs/notify.h"
 #include "fs/rename.h"
 #include "fs/request.h"
+#include "fs/touch.h"
+#include "fs/touch_answer.h"
 #include "fs/xattr.h"
 #include "util/log.h"
 
@@ -26,21 +29,21 @@
 /* X(kind of request, parameters, arguments, handler) */
 #define REQUESTS(X)                                                                                        \
 	X(lookup, (fuse_req_t fuse, fuse_ino_t parent, const char *name), (fuse, parent, name),            \
-	  directory_lookup)                                                                                \
+	  touch_answer_lookup)                                                                                \
 	X(getattr, (fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info), (fuse, id, info),        \
-	  file_getattr)                                                                                    \
+	  touch_answer_getattr)                                                                                    \
 	X(setattr,                                                                                         \
 	  (fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info),    \
-	  (fuse, id, stat, to_set, info), file_setattr)                                                    \
+	  (fuse, id, stat, to_set, info), touch_answer_setattr)                                                    \
 	X(readlink, (fuse_req_t fuse, fuse_ino_t id), (fuse, id), file_readlink)                           \
 	X(mknod, (fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode, dev_t device),        \
 	  (fuse, parent, name, mode, device), create_mknod)                                                \
 	X(mkdir, (fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode),                      \
-	  (fuse, parent, name, mode), directory_mkdir)                                                     \
+	  (fuse, parent, name, mode), touch_answer_mkdir)                                                     \
 	X(unlink, (fuse_req_t fuse, fuse_ino_t parent, const char *name), (fuse, parent, name),            \
-	  rename_unlink)                                                                                   \
+	  touch_answer_unlink)                                                                                   \
 	X(rmdir, (fuse_req_t fuse, fuse_ino_t parent, const char *name), (fuse, parent, name),             \
-	  directory_rmdir)                                                                                 \
+	  touch_answer_rmdir)                                                                                 \
 	X(symlink, (fuse_req_t fuse, const char *target, fuse_ino_t parent, const char *name),             \
 	  (fuse, target, parent, name), create_symlink)                                                    \
 	X(rename,                                                                                          \
@@ -48,7 +51,7 @@
 	   const char *new_name, unsigned flags),                                                          \
 	  (fuse, parent, name, new_parent, new_name, flags), rename_rename)                                \
 	X(open, (fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info), (fuse, id, info),           \
-	  file_open)                                                                                       \
+	  touch_answer_open)                                                                                       \
 	X(read,                                                                                            \
 	  (fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info),        \
 	  (fuse, id, size, offset, info), file_read)                                                       \
@@ -57,9 +60,9 @@
 	   struct fuse_file_info *info),                                                                   \
 	  (fuse, id, data, size, offset, info), file_write)                                                \
 	X(flush, (fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info), (fuse, id, info),          \
-	  file_flush)                                                                                      \
+	  touch_answer_flush)                                                                                      \
 	X(release, (fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info), (fuse, id, info),        \
-	  file_release)                                                                                    \
+	  touch_answer_release)                                                                                    \
 	X(fsync, (fuse_req_t fuse, fuse_ino_t id, int data_only, struct fuse_file_info *info),             \
 	  (fuse, id, data_only, info), file_fsync)                                                         \
 	X(fallocate,                                                                                       \
@@ -79,7 +82,7 @@
 	X(create,                                                                                          \
 	  (fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode,                              \
 	   struct fuse_file_info *info),                                                                   \
-	  (fuse, parent, name, mode, info), create_create)                                                 \
+	  (fuse, parent, name, mode, info), touch_answer_create)                                                 \
 	X(link, (fuse_req_t fuse, fuse_ino_t id, fuse_ino_t new_parent, const char *new_name),             \
 	  (fuse, id, new_parent, new_name), refuse_link)                                                   \
 	X(fsyncdir, (fuse_req_t fuse, fuse_ino_t id, int data_only, struct fuse_file_info *info),          \
@@ -190,6 +193,12 @@ static void operations_init(void *userdata, struct fuse_conn_info *connection)
 	/* Threads must be started here: what was started before the program went to the background is gone. */
 	if (grace_start(filesystem))
 		log_error("can't start a thread: removals and deferred saves wait for the unmount");
+	int error = touch_start(filesystem);
+	if (error)
+		log_error("can't start the toucher, programs that watch files are not woken: %s", strerror(-error));
+	error = notify_start(filesystem);
+	if (error)
+		log_error("can't start a thread, changes are not told: %s", strerror(-error));
 	if (!pthread_create(&counter, NULL, wait_for_count_signals, NULL))
 		pthread_detach(counter);
 #ifdef HAVE_SYSTEMD

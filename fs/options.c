@@ -80,6 +80,9 @@ static const struct option_entry option_table[] = {
 	  "Show these namespaces when the server will not list them" },
 	{ "ro", OPTION_FLAG, FIELD(read_only), NULL, NULL, 0,
 	  "Read-only" },
+	{ "kernel_cache", OPTION_FLAG, FIELD(kernel_cache), NULL, NULL, 0,
+	  "Keep configs that are not encrypted in the kernel's page cache: faster, and they can be mapped shared, but who reads "
+	  "across a change may see parts of both versions" },
 	{ "noxattr", OPTION_FLAG, FIELD(no_xattr), NULL, NULL, 0,
 	  "No extended attributes: a faster ls -l of very large groups" },
 	{ "allow_other", OPTION_FLAG, FIELD(allow_other), NULL, NULL, 0,

@@ -60,6 +60,7 @@ struct mount_options {
 	char *console_url; /* "http://HOST[:PORT]..." without a '/' at its end; NULL: not given */
 	struct options_list namespaces; /* ids, each once; empty: not given */
 	bool read_only;
+	bool kernel_cache;
 	bool no_xattr;
 	bool allow_other;
 	uid_t uid;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "fs/notify.h"
 #include "fs/process.h"
 #include "util/log.h"
 
@@ -24,6 +25,7 @@ static void start(struct request *request, fuse_req_t fuse)
 	request->thread = context->pid;
 	request->uid = context->uid;
 	request->gid = context->gid;
+	request->events = notify_count_events(request->filesystem);
 }
 
 static void start_call(struct request *request, int64_t timeout_ms)
@@ -49,8 +51,26 @@ void request_start_in_directory(struct request *request, fuse_req_t fuse)
 void request_start_listing(struct request *request, fuse_req_t fuse)
 {
 	start(request, fuse);
-	start_call(request, request->filesystem->timeout_ms * LISTING_PAGES);
-	request->call.step_ms = request->filesystem->timeout_ms;
+	start_call(request, request->filesystem->timeout_ms);
+	request_extend_for_listing(request);
+}
+
+void request_extend_for_listing(struct request *request)
+{
+	const int64_t timeout_ms = request->filesystem->timeout_ms;
+
+	request->call.deadline_ms += timeout_ms * (LISTING_PAGES - 1);
+	request->call.step_ms = timeout_ms;
+}
+
+void request_start_in_background(struct request *request, struct filesystem *filesystem, int64_t timeout_ms,
+				 bool (*interrupted)(void *arg), void *arg)
+{
+	*request = (struct request){ .filesystem = filesystem };
+	request->events = notify_count_events(filesystem);
+	call_start(&request->call, timeout_ms);
+	request->call.interrupted = interrupted;
+	request->call.interrupted_arg = arg;
 }
 
 struct writer request_writer(const struct request *request)

@@ -22,6 +22,7 @@ struct request {
 	pid_t thread; /* of the caller */
 	uid_t uid;
 	gid_t gid;
+	unsigned events; /* how many the store had told of when it started (notify.h) */
 	struct call call;
 };
 
@@ -34,6 +35,13 @@ void request_start_in_directory(struct request *request, fuse_req_t fuse);
  * of each page.
  */
 void request_start_listing(struct request *request, fuse_req_t fuse);
+
+/* Makes it one that may take as long as a listing. */
+void request_extend_for_listing(struct request *request);
+
+/* A request that nobody made: the daemon asks the store by itself. interrupted(arg) ends it. It can't be answered. */
+void request_start_in_background(struct request *request, struct filesystem *filesystem, int64_t timeout_ms,
+				 bool (*interrupted)(void *arg), void *arg);
 
 static inline struct tree *request_tree(const struct request *request)
 {

@@ -126,12 +126,19 @@ static void grow_buckets(struct tree *tree)
 	free(old_by_id);
 }
 
-struct node *tree_node(struct tree *tree, uint64_t id)
+struct node *tree_find(const struct tree *tree, uint64_t id)
 {
 	struct node *node = *bucket_of_id(tree, id);
 
 	while (node && node->id != id)
 		node = node->next_by_id;
+	return node;
+}
+
+struct node *tree_node(struct tree *tree, uint64_t id)
+{
+	struct node *node = tree_find(tree, id);
+
 	if (!node)
 		abort();
 	return node;

@@ -64,10 +64,19 @@ struct node {
 	bool has_secrets; /* a config in it that is stored encrypted was opened: scratch files may hold its text */
 	bool local; /* a group or namespace that mkdir made or an option names: not on the server yet */
 	struct listing *merged; /* the listing whose names are among the children */
+	bool names_listed; /* somebody has listed it: its names are compared from time to time */
+	bool names_complete; /* the children are all there are: the store has told of any other since */
+	bool names_due; /* its names are to be compared now */
 
 	/* What the last listing of the parent said. */
 	bool listed;
 	char listed_md5[HASH_MD5_HEX_SIZE];
+
+	/* What the kernel has of it (notify.h). */
+	bool given_long; /* an answer that it may believe for long */
+	bool noticed; /* in the queue of what it is to forget */
+	unsigned char wake; /* what is to be raised then */
+	struct node *next_noticed;
 
 	/* All: what stat shows. */
 	mode_t mode; /* permission bits */
@@ -147,6 +156,9 @@ bool node_is_scratch(const struct node *node);
 
 /* The node the kernel knows by that number. The kernel never asks for one that it has forgotten: abort() if it does. */
 struct node *tree_node(struct tree *tree, uint64_t id);
+
+/* The node of that number, known to the kernel or not; NULL: there is none any more. */
+struct node *tree_find(const struct tree *tree, uint64_t id);
 
 struct node *tree_child(const struct tree *tree, const struct node *parent, const char *name);
 
