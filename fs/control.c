@@ -6,6 +6,8 @@
 
 #include "fs/draft.h"
 #include "fs/grace.h"
+#include "fs/notify.h"
+#include "fs/touch.h"
 #include "fs/unsaved.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -65,6 +67,24 @@ static bool has_failed(const struct node *node)
 	return node->error_text;
 }
 
+/* How changes elsewhere come in, and whom they wake. */
+static int append_watch(struct buffer *text, const struct filesystem *filesystem)
+{
+	struct notify_status notify;
+	struct touch_counts touch;
+
+	notify_get_status(filesystem, &notify);
+	touch_count(filesystem, &touch);
+	return buffer_append_format(text,
+				    ",\n  \"watch\": {\"live\": %s, \"events\": %lu, \"queue\": %zu, "
+				    "\"fetched\": %lu, \"invalidations\": %lu, \"absent_names\": %zu,\n"
+				    "    \"wakes\": %s, \"touches\": %lu, \"touches_failed\": %lu, \"touch_queue\": %zu}",
+				    notify.live ? "true" : "false", notify.events, notify.queued,
+				    notify.refreshed, notify.forgotten, notify.absent,
+				    touch_works(filesystem) ? "true" : "false", touch.done, touch.failed,
+				    touch.queued);
+}
+
 int control_read_status(struct filesystem *filesystem, struct version **ret_version)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
@@ -79,6 +99,8 @@ int control_read_status(struct filesystem *filesystem, struct version **ret_vers
 					     filesystem->read_only ? "true" : "false",
 					     filesystem->tree.scratch_size,
 					     grace_count_removals(filesystem), unsaved_count(filesystem));
+	if (!error)
+		error = append_watch(&text, filesystem);
 	if (!error)
 		error = append_names(&text, "empty_pending", filesystem, is_empty_here);
 	if (!error)

@@ -556,13 +556,20 @@ static size_t add_dot(struct request *request, char *answer, size_t room, const 
 	return used > room ? 0 : used;
 }
 
+/* The nodes that an answer has, with their attributes: the handle may be gone when it was sent. */
+#define GIVEN_LIMIT 256
+struct given {
+	uint64_t ids[GIVEN_LIMIT];
+	size_t count;
+};
+
 /* Offsets: 0 and 1 are "." and "..", then the names of the snapshot; each entry carries the offset of the next. */
 static size_t fill_answer(struct request *request, const struct directory_handle *handle, uint64_t id,
-			  char *answer, size_t size, size_t offset, bool plus)
+			  char *answer, size_t size, size_t offset, bool plus, struct given *given)
 {
 	size_t used = 0;
 
-	for (; offset < handle->count + 2; offset++) {
+	for (; offset < handle->count + 2 && (!plus || given->count < GIVEN_LIMIT); offset++) {
 		size_t added;
 		if (offset < 2)
 			added = add_dot(request, answer + used, size - used, offset ? ".." : ".",
@@ -575,6 +582,8 @@ static size_t fill_answer(struct request *request, const struct directory_handle
 		if (!added)
 			break;
 		used += added;
+		if (plus && offset >= 2)
+			given->ids[given->count++] = handle->nodes[offset - 2]->id;
 	}
 	return used;
 }
@@ -585,6 +594,7 @@ static void read_directory(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t of
 	struct request request;
 	struct directory_handle *handle = handle_of(info);
 	cleanup_free char *answer = malloc(size);
+	struct given given = { .count = 0 };
 	size_t used = 0;
 	int error = answer ? 0 : -ENOMEM;
 
@@ -594,18 +604,15 @@ static void read_directory(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t of
 	if (!error && !offset)
 		error = take_snapshot(&request, directory, handle);
 	if (!error)
-		used = fill_answer(&request, handle, id, answer, size, (size_t)offset, plus);
+		used = fill_answer(&request, handle, id, answer, size, (size_t)offset, plus, &given);
 	request_unlock(&request);
 	if (error) {
 		request_reply_error(&request, error);
 		return;
 	}
 	fuse_reply_buf(fuse, answer, used);
-	if (plus && request.events != notify_count_events(request.filesystem)) {
-		request_lock(&request);
-		notify_recheck_nodes(&request, handle->nodes, handle->count);
-		request_unlock(&request);
-	}
+	for (size_t i = 0; i < given.count; i++)
+		notify_recheck(&request, given.ids[i]);
 }
 
 void directory_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info)

@@ -49,6 +49,7 @@ struct handle {
 	struct handle *next_open, *previous_open; /* of the filesystem */
 	int flags; /* of open */
 	bool may_write;
+	bool is_cached; /* read through the page cache: reads return the current version, not that of the open */
 	struct version *version; /* what reads return; NULL: there was none */
 	unsigned remote_changes; /* of the node, when version was taken */
 	uint64_t last_change; /* number of this handle's last change to the draft; 0: none */

@@ -299,8 +299,14 @@ int file_open_node(struct request *request, struct node *node, struct fuse_file_
 	if (error)
 		return error;
 	info->fh = (uintptr_t)handle;
-	/* The page cache can't hold two versions of one file, and a reader keeps the one that it opened. */
-	info->direct_io = 1;
+	/*
+	 * The page cache can't hold two versions of one file, and a reader keeps the one that it opened; nor may it hold a
+	 * secret, or what is only here.
+	 */
+	handle->is_cached = request->filesystem->kernel_cache && node->kind == NODE_CONFIG && !handle->may_write &&
+			    !node->content.memory && !node->draft;
+	info->direct_io = !handle->is_cached;
+	info->keep_cache = handle->is_cached;
 	info->noflush = !handle->may_write;
 	return 0;
 }
@@ -317,8 +323,12 @@ void file_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	/* The name may be there again, with another node: this makes the kernel look once more. */
 	if (error == -ENOENT)
 		error = -ESTALE;
+	bool is_stale = node->noticed;
 	tree_drop(request_tree(&request), node);
 	request_unlock(&request);
+	/* Who asks the open file for its size must not get that of the version before; this waits for nobody. */
+	if (!error && is_stale)
+		fuse_lowlevel_notify_inval_inode(request.filesystem->session, id, -1, 0);
 	if (error) {
 		request_reply_error(&request, error);
 	} else if (fuse_reply_open(fuse, info) == -ENOENT) {
@@ -347,6 +357,40 @@ static void reply_copy(const struct request *request, const struct buffer *conte
 		fuse_reply_buf(request->fuse, copy.data, length);
 }
 
+/* Does it read on behind the end of its version, while there is another one? As tail -f does. */
+static bool is_past_end(const struct handle *handle, off_t offset)
+{
+	const struct version *version = handle->version;
+
+	return version && handle->node->stored && handle->node->kind == NODE_CONFIG && !handle->may_write &&
+	       (uint64_t)offset >= version->content.size && strcmp(version->md5, handle->node->md5) != 0;
+}
+
+/* Does a version begin with all of another? Who has read that one may read on in this one. */
+static bool is_continued_by(const struct version *version, const struct version *later)
+{
+	size_t size = version->content.size;
+
+	return later->content.size > size && (!size || !memcmp(version->content.data, later->content.data, size));
+}
+
+/*
+ * What goes to the page cache must be the current version whoever asks for it, or the pages would be stale for all; when
+ * there is none any more, the last one goes on. Who reads behind the end goes on with what was appended.
+ */
+static void follow_version(struct request *request, struct handle *handle)
+{
+	cleanup_version struct version *current = NULL;
+	cleanup_version struct version *read = NULL;
+
+	if (attributes_load(request, handle->node, VERSION_WHOLE, &current) ||
+	    draft_version_for_reader(handle->node, current, &read) || !read ||
+	    (!handle->is_cached && !is_continued_by(handle->version, read)))
+		return;
+	version_drop(handle->version);
+	handle->version = steal_pointer(read);
+}
+
 void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info)
 {
 	struct request request;
@@ -367,6 +411,8 @@ void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct
 	/* Opened as a scratch file, which was renamed onto a config since. */
 	if (!handle->version && node->stored)
 		attributes_load(&request, handle->node, VERSION_WHOLE, &handle->version);
+	if (handle->is_cached || is_past_end(handle, offset))
+		follow_version(&request, handle);
 	cleanup_version struct version *version = version_hold(handle->version);
 	request_unlock(&request);
 	if (!version || (uint64_t)offset >= version->content.size) {

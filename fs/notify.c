@@ -192,13 +192,6 @@ void notify_recheck(const struct request *request, uint64_t id)
 	request_unlock(request);
 }
 
-void notify_recheck_nodes(const struct request *request, struct node *const *nodes, size_t count)
-{
-	for (size_t i = 0; i < count && was_event(request); i++)
-		if (nodes[i]->given_long)
-			notice(request->filesystem, nodes[i], 0);
-}
-
 void notify_recheck_absent(const struct request *request, uint64_t parent_id, const char *name)
 {
 	struct filesystem *filesystem = request->filesystem;
@@ -504,6 +497,16 @@ static int refresh_group(struct request *request, const struct key *key)
 	return 0;
 }
 
+/* A group is there as long as something is in it: is it still? */
+static void verify_group(struct request *request, struct node *directory)
+{
+	if (directory->kind != NODE_GROUP || !directory->parent || directory->first_child || directory->local)
+		return;
+	node_hold(directory);
+	directory_verify(request, directory);
+	tree_drop(request_tree(request), directory);
+}
+
 /* A name that is not there, as far as is known here. */
 static int refresh_absent(struct request *request, const struct key *key)
 {
@@ -523,6 +526,8 @@ static int refresh_absent(struct request *request, const struct key *key)
 			touch_queue(filesystem, TOUCH_FORGET_ABSENT, directory, key->data_id, NULL);
 		if (store_error_is_outage(error))
 			directory->names_complete = false;
+		if (error == -ENOENT)
+			verify_group(request, directory);
 		return error == -ENOENT ? 0 : error;
 	}
 	if (!directory_name_fits(key->data_id))
@@ -552,10 +557,8 @@ static int refresh_node(struct request *request, struct node *node)
 		notify_content(filesystem, node);
 	if (error && error != -ENOENT && !store_error_is_outage(error) && error != -EINTR)
 		notify_about_attributes(filesystem, node);
-	/* A group is there as long as something is in it. */
-	if (error == -ENOENT && !node->parent && directory->parent && !directory->first_child &&
-	    directory->kind == NODE_GROUP)
-		directory_verify(request, directory);
+	if (error == -ENOENT && !node->parent)
+		verify_group(request, directory);
 	tree_drop(&filesystem->tree, node);
 	tree_drop(&filesystem->tree, directory);
 	return error == -ENOENT ? 0 : error;
@@ -574,7 +577,7 @@ static int refresh(struct request *request, const struct key *key)
 		return 0;
 	if (node)
 		return refresh_node(request, node);
-	return directory->lookup_count ? refresh_absent(request, key) : 0;
+	return is_within_sight(directory) ? refresh_absent(request, key) : 0;
 }
 
 /* How long until it is tried again; 0: never. */

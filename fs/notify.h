@@ -95,8 +95,6 @@ void notify_recheck(const struct request *request, uint64_t id);
 /* The same for a name that the kernel was told does not exist. No lock. */
 void notify_recheck_absent(const struct request *request, uint64_t parent_id, const char *name);
 
-/* The same for the names of a directory that were given with their attributes. With the lock. */
-void notify_recheck_nodes(const struct request *request, struct node *const *nodes, size_t count);
 
 void notify_get_status(const struct filesystem *filesystem, struct notify_status *ret_status);
 
