@@ -287,7 +287,14 @@ class NacosAdmin2(NacosAdmin):
             time.sleep(POLL_INTERVAL)
 
     def detail(self, ns: str, group: str, data_id: str) -> Detail | None:
-        answer = self._call("GET", "/v1/cs/configs", {"show": "all", **self._key(ns, group, data_id)})
+        query = {"show": "all", **self._key(ns, group, data_id)}
+        try:
+            answer = self._call("GET", "/v1/cs/configs", query)
+        except NacosError as error:
+            # It was removed between the server's two looks at it.
+            if b"configAdvance" not in error.body:
+                raise
+            answer = self._call("GET", "/v1/cs/configs", query)
         return _detail(answer.json()) if answer.body else None
 
     def list(self, ns: str, group: str = "") -> list[Entry]:
