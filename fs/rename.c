@@ -269,7 +269,8 @@ static int save_scratch(struct renaming *renaming)
 	if (source->error)
 		return call_fail(&request->call, source->error, "%s: was not written whole", source->name);
 	renaming->target_is_theirs = target && target->remote_changes &&
-				     target->remote_changed_ms > source->created_ms;
+				     target->remote_changed_ms > source->created_ms &&
+				     !has_content(renaming->target_version, &source->content);
 	if (renaming->target_is_theirs)
 		return call_fail(&request->call, -EBUSY, "%s: somebody else changed it meanwhile",
 				 renaming->new_name);
