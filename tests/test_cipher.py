@@ -158,14 +158,20 @@ def test_moves_into_and_out_of_encryption(vault: Space, mounted: Mount) -> None:
 
 def test_server_that_loses_the_data_key_is_refused_before_it_can(nacos_224: NacosServer, mount: Mounts, keyring: Path,
                                                                  space_of: Callable[[NacosServer], Space]) -> None:
+    """Over HTTP that server drops data keys, also of configs that have one. It can tell them."""
     space = space_of(nacos_224)
-    mounted = mount(space.server, space.namespace, space.group, options={**with_keyring(keyring), "transport": "http"})
-    with pytest.raises(OSError) as refused:
-        (mounted.path / ENVELOPES[0]).write_bytes(SECRET)
-    assert refused.value.errno == errno.EOPNOTSUPP
-    assert space.detail(ENVELOPES[0]) is None
-    (mounted.path / DIRECT).write_bytes(SECRET)
-    assert (mounted.path / DIRECT).read_bytes() == SECRET
+    mounted = mount(space.server, space.namespace, space.group, options=with_keyring(keyring))
+    (mounted.path / ENVELOPES[0]).write_bytes(SECRET)
+    stored = space.detail(ENVELOPES[0])
+    over_http = mount(space.server, space.namespace, space.group, options=with_keyring(keyring, transport="http"))
+    assert (over_http.path / ENVELOPES[0]).read_bytes() == SECRET
+    for name in ENVELOPES:
+        with pytest.raises(OSError) as refused:
+            (over_http.path / name).write_bytes(SECRET + b"more\n")
+        assert refused.value.errno == errno.EOPNOTSUPP
+    assert space.detail(ENVELOPES[0]) == stored and space.detail(ENVELOPES[1]) is None
+    (over_http.path / DIRECT).write_bytes(SECRET)
+    assert (over_http.path / DIRECT).read_bytes() == SECRET
     assert SECRET.strip() not in space.detail(DIRECT).content
 
 
