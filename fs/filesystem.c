@@ -75,8 +75,10 @@ void filesystem_show_version(struct filesystem *filesystem, struct node *node, c
 	node->shown_serial = version->serial;
 	if (!strcmp(node->md5, version->md5)) {
 		/* What could not be decrypted before had size 0. */
-		if (version->size)
+		if (version->size && node->size != version->size) {
 			node->size = version->size;
+			notify_content(filesystem, node);
+		}
 		return;
 	}
 	if (changed) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import re
 import signal
@@ -19,8 +20,8 @@ from typing import Callable, Iterator
 
 import pytest
 
-from harness.inotify import BITS, CHANGES, Inotify
-from harness.mounts import BINARY, Mount, Mounts, Space, is_mounted
+from harness.inotify import CHANGES, Inotify
+from harness.mounts import BINARY, Mount, Mounts, Space, is_mounted, run_nacosfs
 from harness.servers import NacosServer
 from harness.tools import need
 from harness.waiting import wait_until
@@ -465,14 +466,15 @@ except OSError as error:
         assert file.stat().st_size == len("value=theirs\n")
     out, _ = writer.communicate("\n", timeout=20)
     assert out == "True True True\n16\n"
-    assert file.read_text() == space.get("a.txt").decode() == "value=theirs\n"
+    assert file.read_text() == space.detail("a.txt").content.decode() == "value=theirs\n"
 
 
 # ------------------------------------------------------------- storms and outages
 
 
 def equals_server(space: Space, path: Path, names: list[str]) -> bool:
-    stored = {name: space.get(name) for name in names}
+    details = {name: space.detail(name) for name in names}
+    stored = {name: detail.content if detail else None for name, detail in details.items()}
     for name, content in stored.items():
         file = path / name
         shown = file.read_bytes() if file.exists() else None
@@ -624,3 +626,130 @@ def quiet_requests(mounted: Mount, action: Callable[[], object]) -> int:
     before = mounted.request_counts()
     action()
     return sum((mounted.request_counts() - before).values())
+
+
+# ------------------------------------------------------------- what the kernel knows
+
+
+def counted(mounted: Mount, action: Callable[[], object]) -> dict[str, int]:
+    """What the kernel asks for when it is done for the third time."""
+    action()
+    action()
+    time.sleep(0.1)  # a release comes a little later
+    before = mounted.request_counts()
+    action()
+    time.sleep(0.1)
+    return dict(mounted.request_counts() - before)
+
+
+def read_once(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    assert os.read(descriptor, 4096)
+    os.close(descriptor)
+
+
+@one_generation
+@pytest.mark.parametrize("options, reading", [
+    ({}, {"open": 1, "read": 1, "release": 1}),
+    ({"kernel_cache": True}, {"open": 1, "release": 1}),
+    ({"kernel_cache": True, "ro": True}, {"open": 1, "release": 1}),
+], ids=["default", "kernel_cache", "ro,kernel_cache"])
+def test_requests_when_warm(space: Space, mount: Mounts, options: dict, reading: dict) -> None:
+    for number in range(60):
+        space.publish(f"n{number}.txt", f"content {number}", wait=False)
+    space.publish("n0.txt", "content 0")
+    mounted = mount(space.server, space.namespace, space.group, noxattr=True, **options)
+    wait_until(lambda: is_told(mounted), 15, "the watch")
+    file = mounted.path / "n0.txt"
+
+    def list_long() -> None:
+        for name in os.listdir(mounted.path):
+            os.lstat(mounted.path / name)
+
+    wait_until(lambda: len(os.listdir(mounted.path)) == 60, 5, "the names")
+    list_long()
+    assert counted(mounted, lambda: os.stat(file)) == {}
+    assert counted(mounted, lambda: os.path.exists(mounted.path / "none.txt")) == {}
+    assert counted(mounted, lambda: os.path.exists(mounted.path / ".n0.txt.swp")) == {}
+    wait_until(lambda: counted(mounted, list_long) == {"opendir": 1, "releasedir": 1}, 5, "cached names")
+    assert counted(mounted, lambda: read_once(file)) == reading
+    time.sleep(1.1)
+    assert counted(mounted, lambda: os.path.exists(mounted.path / "none.txt")) == {}
+    assert counted(mounted, lambda: read_once(file)) == reading
+
+
+@three_generations
+def test_kernel_cache_follows_changes(space: Space, mount: Mounts) -> None:
+    """Readers of files that are open, and shared mappings, see the new content; the price is that they may see both."""
+    space.publish("a.txt", "one " * 3000)
+    mounted = mount(space.server, space.namespace, space.group, kernel_cache=True, refresh=REFRESH)
+    wait_until(lambda: is_told(mounted), 15, "the watch")
+    file = mounted.path / "a.txt"
+    assert file.read_text() == "one " * 3000
+    with Inotify(file) as watch, file.open("rb", buffering=0) as reader, \
+            mmap.mmap(reader.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ) as mapping:
+        assert mapping[:4] == b"one "
+        for content in ("two " * 3000, "three " * 2000, "4 " * 10, "four " * 5000):
+            space.publish("a.txt", content)
+            watch.wait_for("", "CLOSE_WRITE")
+            watch.taken(0.1)
+            assert file.read_text() == content
+            assert file.stat().st_size == len(content)
+            assert reader.seek(0) == 0 and reader.readall() == content.encode()
+            assert mapping[:2] == content[:2].encode()
+        file.write_text("local " * 1000)
+        assert file.read_text() == "local " * 1000
+        assert space.detail("a.txt").content == b"local " * 1000
+
+
+@one_generation
+def test_kernel_cache_holds_no_secret(space: Space, mount: Mounts) -> None:
+    keyring = mount.new_directory() / "keyring"
+    run_nacosfs("--new-keyring", keyring)
+    mounted = mount(space.server, space.namespace, space.group, kernel_cache=True, kms="keyring", keyring=keyring)
+    wait_until(lambda: is_told(mounted), 15, "the watch")
+    for name, reads in (("plain.txt", 0), ("cipher-kms-aes-256-secret.txt", 1)):
+        file = mounted.path / name
+        file.write_text("some text")
+        wait_until(lambda: counted(mounted, lambda: read_once(file)).get("read", 0) == reads, 5, f"{reads} reads of {name}")
+
+
+@one_generation
+def test_tail_reads_what_is_appended_and_nothing_else(space: Space, group: Mount) -> None:
+    with (group.path / "a.txt").open("rb", buffering=0) as reader:
+        assert reader.readall() == b"value=one\n"
+        space.publish("a.txt", "value=one\nmore\n")
+        wait_until(lambda: reader.read(100) == b"more\n", SOON, "what was appended")
+        space.publish("a.txt", "another text that is longer\n")
+        wait_until(lambda: (group.path / "a.txt").read_text().startswith("another"), SOON, "the new content")
+        assert reader.read(100) == b""
+        assert reader.seek(0) == 0 and reader.readall() == b"value=one\nmore\n"
+
+
+@one_generation
+def test_fstat_of_what_was_opened(space: Space, group: Mount) -> None:
+    """Who reads as many bytes as the open file is said to have (nginx does) gets all of it."""
+    file = group.path / "a.txt"
+    ended = threading.Event()
+
+    def read_as_long_as_it_is() -> int:
+        count = 0
+        while not ended.is_set():
+            descriptor = os.open(file, os.O_RDONLY)
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            os.close(descriptor)
+            assert content == b"value=one\n" or content[:1] * len(content) == content, content[:20]
+            assert content in allowed, content[:20]
+            count += 1
+        return count
+
+    allowed = {b"value=one\n", *((letter * size).encode() for letter, size in zip("abcdefghij", range(5, 500, 50)))}
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read_as_long_as_it_is)
+        try:
+            for letter, size in zip("abcdefghij", range(5, 500, 50)):
+                space.publish("a.txt", letter * size)
+        finally:
+            time.sleep(0.2)
+            ended.set()
+        assert reader.result() > 10
