@@ -3,8 +3,9 @@
 
     tests/bench/bench.py [--configs 10000] [GENERATION...]
 
-For each generation: the requests of the kernel for a warm stat, a warm open+read+close and `ls -l` of 1,000 configs
-(exact), time and memory of a first full listing against the same HTTP calls made directly, the time of a save against
+For each generation: the requests of the kernel for a warm stat, the probe of an absent name, a warm open+read+close (with
+the page cache and without) and `ls -l` of 1,000 configs (exact), the time of a warm open+read+close against one on tmpfs, the time from a publish
+to the new bytes and to the inotify event, time and memory of a first full listing against the same HTTP calls made directly, the time of a save against
 a bare publish and one read, and that of reading an encrypted config against a plain one.
 Uses the servers of NACOSFS_TEST_SERVERS, or starts its own.
 """
@@ -26,9 +27,11 @@ from typing import Callable, Iterator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness.inotify import Inotify  # noqa: E402
 from harness.mounts import Mount, Mounts, run_nacosfs  # noqa: E402
 from harness.nacos_admin import NacosError  # noqa: E402
 from harness.servers import NacosServer  # noqa: E402
+from harness.waiting import wait_until  # noqa: E402
 
 SMALL = 1000
 PAGE_SIZE = 5000
@@ -119,6 +122,66 @@ def measure(server: NacosServer, mounts: Mounts, namespace: str, count: int) -> 
           f"daemon {before} -> {resident_kib(fresh.pid)} KiB")
 
 
+def is_told(mounted: Mount) -> bool:
+    return json.loads((mounted.path / ".nacosfs" / "status").read_text())["watch"]["live"]
+
+
+WAYS = {"default": {}, "kernel_cache": {"kernel_cache": True}, "ro,kernel_cache": {"ro": True, "kernel_cache": True}}
+
+
+def measure_warm(server: NacosServer, mounts: Mounts, namespace: str) -> None:
+    """What is left to ask when changes are told, and what it takes, side by side with tmpfs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        files = {"tmpfs": Path(directory) / "app-00000.yaml"}
+        files["tmpfs"].write_text(BODY)
+        for name, options in WAYS.items():
+            mounted = mounts(server, namespace, options={"cache_dir": "none", "noxattr": True, **options})
+            wait_until(lambda: is_told(mounted), 15, "the watch")
+            group = mounted.path / "SMALL"
+            files[name] = group / "app-00000.yaml"
+            actions = {"stat": lambda: os.stat(files[name]), "absent name": lambda: os.path.exists(group / "none.yaml"),
+                       "open+read+close": lambda: read_once(files[name]), "ls -l of 1,000": lambda: ls_long(group)}
+            for what, action in actions.items():
+                action()
+                action()
+                if what == "open+read+close":
+                    time.sleep(0.05)
+                show(f"{name}: {what}", counted(mounted, action))
+        times: dict[str, list[float]] = {name: [] for name in files}
+        for _ in range(20):
+            for name, file in files.items():
+                times[name] += [timed(lambda: read_once(file)) for _ in range(100)]
+    medians = {name: sorted(seen)[len(seen) // 2] * 1e6 for name, seen in times.items()}
+    print("  open+read+close of 1 KB: " + ", ".join(
+        f"{name} {us:.1f} us ({us / medians['tmpfs']:.1f} x)" for name, us in medians.items()))
+
+
+def measure_lag(server: NacosServer, mounts: Mounts, namespace: str, rounds: int = 60) -> None:
+    """From the answer of a publish to the new bytes (read again and again), and to the event."""
+    mounted = mounts(server, namespace, "LAG", options={"cache_dir": "none"})
+    wait_until(lambda: is_told(mounted), 15, "the watch")
+    server.admin.publish(namespace, "LAG", "lag.txt", "start")
+    file = mounted.path / "lag.txt"
+    wait_until(file.exists, 15, "the file")
+    seen: dict[str, list[float]] = {"new bytes": [], "event": []}
+    with Inotify(mounted.path, ["CLOSE_WRITE"]) as watch:
+        for number in range(rounds):
+            kind = "event" if number % 2 else "new bytes"
+            file.read_bytes()
+            watch.taken(0.05)
+            server.admin.publish(namespace, "LAG", "lag.txt", f"number {number}", wait=False)
+            start = time.monotonic()
+            if kind == "event":
+                watch.wait_for("lag.txt", "CLOSE_WRITE")
+                seen[kind].append(watch.times[0] - start)
+            else:
+                wait_until(lambda: file.read_text() == f"number {number}", 10, "the new bytes", 0.0002)
+                seen[kind].append(time.monotonic() - start)
+    print("  from the answer of a publish to: " + "; ".join(
+        f"{kind} p50 {sorted(lags)[len(lags) // 2] * 1000:.1f} ms, p99 {sorted(lags)[-1 - len(lags) // 100] * 1000:.1f} ms"
+        for kind, lags in seen.items()))
+
+
 def median_ms(action: Callable[[int], object], rounds: int) -> float:
     return sorted(timed(lambda: action(number)) for number in range(rounds))[rounds // 2] * 1000
 
@@ -176,6 +239,8 @@ def main() -> None:
             try:
                 print(f"Nacos {server.generation}")
                 fill(server, "bench", arguments.configs)
+                measure_warm(server, mounts, "bench")
+                measure_lag(server, mounts, "bench")
                 measure(server, mounts, "bench", arguments.configs)
                 measure_saves(server, mounts, "bench")
                 if server.generation.startswith("3"):
