@@ -16,14 +16,6 @@
  */
 #define FORM_SIZE_MAX 2097152
 
-/*
- * A node that is writing a config down is done within a tenth of a second, or, when it had to wait,
- * a whole one.
- */
-#define BUSY_PAUSE_MS 200
-#define TORN_PAUSE_MS 300
-#define TORN_ATTEMPTS 5
-
 void nacos_config_release(struct nacos_config *config)
 {
 	buffer_release(&config->content);
@@ -78,28 +70,18 @@ static int read_config(struct nacos_client *client, const struct nacos_api *api,
 		.group = key->group,
 		.answer_limit = NACOS_ANSWER_LIMIT_CONTENT,
 	};
-	int error, torn_count = 0;
+	unsigned torn_count = 0;
+	int error;
 
 	nacos_request_describe(key, what);
 	if (nacos_request_add_key(features.generation, key, &query))
 		return fail_memory(what, call);
 	request.query = query.data;
-	for (;;) {
-		int64_t pause_ms = BUSY_PAUSE_MS;
-
+	do {
 		error = ask(client, &request, raw, wrapped, &question, call, ret_config,
 			    ret_is_gray);
-		if (error == -EAGAIN) {
-			if (++torn_count == TORN_ATTEMPTS)
-				return -EIO;
-			pause_ms = TORN_PAUSE_MS;
-		} else if (error != -EBUSY) {
-			return error;
-		}
-		error = call_sleep(call, pause_ms);
-		if (error)
-			return call_fail(call, error, "%s: the server is still writing it", what);
-	}
+	} while (nacos_config_answer_ask_again(what, call, &error, &torn_count));
+	return error;
 }
 
 int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key *key,

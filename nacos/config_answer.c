@@ -16,6 +16,14 @@
  */
 #define TIME_MS_MAX INT64_C(253402300799999)
 
+/*
+ * A node that is writing a config down is done within a tenth of a second, or, when it had to wait,
+ * a whole one.
+ */
+#define BUSY_PAUSE_MS 200
+#define TORN_PAUSE_MS 300
+#define TORN_ATTEMPTS 5
+
 /* Copies a hex MD5, in lower case. False when it is none. */
 static bool copy_md5(const char *text, char ret_md5[HASH_MD5_HEX_SIZE])
 {
@@ -202,26 +210,30 @@ static int read_texts(const struct json *object, struct nacos_config *config)
 }
 
 static int read_object(const struct json *object, const struct nacos_config_question *question,
-		       struct call *call, struct nacos_config *config, bool *ret_is_gray)
+		       struct call *call, struct nacos_config *ret_config, bool *ret_is_gray)
 {
+	cleanup_nacos_config struct nacos_config config = { 0 };
 	const char *type = json_text(object, "type"), *tag = json_text(object, "tag");
 	int64_t modified_ms = json_integer(object, "modifyTime", 0);
-	int error = json_bytes(object, "content", &config->content);
+	int error = json_bytes(object, "content", &config.content);
 
 	if (error == -ENOENT)
 		return nacos_answer_fail_malformed(question->what, call);
 	if (!error)
-		error = read_texts(object, config);
+		error = read_texts(object, &config);
 	if (error)
 		return fail_memory(question->what, call);
-	copy_type(type ? type : json_text(object, "contentType"), config->type);
+	copy_type(type ? type : json_text(object, "contentType"), config.type);
 	if (modified_ms == 0)
 		modified_ms = json_integer(object, "lastModified", 0);
-	config->modified_ms = modified_ms > 0 && modified_ms <= TIME_MS_MAX ? modified_ms : 0;
-	error = check_md5(config, json_text(object, "md5"), question, call);
-	if (!error)
-		*ret_is_gray = json_is_true(json_member(object, "beta")) || (tag && tag[0]);
-	return error;
+	config.modified_ms = modified_ms > 0 && modified_ms <= TIME_MS_MAX ? modified_ms : 0;
+	error = check_md5(&config, json_text(object, "md5"), question, call);
+	if (error)
+		return error;
+	*ret_is_gray = json_is_true(json_member(object, "beta")) || (tag && tag[0]);
+	*ret_config = config;
+	config = (struct nacos_config){ 0 };
+	return 0;
 }
 
 /*
@@ -267,7 +279,6 @@ int nacos_config_answer_read_object(const struct http_answer *answer, bool wrapp
 				    const struct nacos_config_question *question, struct call *call,
 				    struct nacos_config *ret_config, bool *ret_is_gray)
 {
-	cleanup_nacos_config struct nacos_config config = { 0 };
 	cleanup_json struct json *document = NULL;
 	const struct json *object = NULL;
 	int error = find_object(answer, wrapped, question->what, call, &document, &object);
@@ -276,12 +287,34 @@ int nacos_config_answer_read_object(const struct http_answer *answer, bool wrapp
 		return error;
 	if (!object)
 		return call_fail(call, -ENOENT, "%s: there is none", question->what);
-	error = read_object(object, question, call, &config, ret_is_gray);
-	if (error)
-		return error;
-	*ret_config = config;
-	config = (struct nacos_config){ 0 };
-	return 0;
+	return read_object(object, question, call, ret_config, ret_is_gray);
+}
+
+int nacos_config_answer_read_json(const struct buffer *json, const struct nacos_config_question *question,
+				  struct call *call, struct nacos_config *ret_config, bool *ret_is_gray)
+{
+	cleanup_json struct json *document = NULL;
+
+	if (json_parse(json->data, json->size, &document) == -ENOMEM)
+		return fail_memory(question->what, call);
+	if (!json_is_object(document))
+		return nacos_answer_fail_malformed(question->what, call);
+	return read_object(document, question, call, ret_config, ret_is_gray);
+}
+
+bool nacos_config_answer_ask_again(const char *what, struct call *call, int *error, unsigned *torn_count)
+{
+	if (*error != -EBUSY && *error != -EAGAIN)
+		return false;
+	if (*error == -EAGAIN && ++*torn_count == TORN_ATTEMPTS) {
+		*error = -EIO;
+		return false;
+	}
+	int ended = call_sleep(call, *error == -EBUSY ? BUSY_PAUSE_MS : TORN_PAUSE_MS);
+	if (!ended)
+		return true;
+	*error = call_fail(call, ended, "%s: the server is still writing it", what);
+	return false;
 }
 
 /* Is it an answer of success to something that returns just that? */

@@ -41,6 +41,17 @@ int nacos_config_answer_read_object(const struct http_answer *answer, bool wrapp
 				    const struct nacos_config_question *question, struct call *call,
 				    struct nacos_config *ret_config, bool *ret_is_gray);
 
+/* The same object, as gRPC sends it: bare, and always there. */
+int nacos_config_answer_read_json(const struct buffer *json, const struct nacos_config_question *question,
+				  struct call *call, struct nacos_config *ret_config, bool *ret_is_gray);
+
+/*
+ * What to do with the outcome of asking for a config. True, after a pause, where it is worth asking again: the server was
+ * just writing the config (-EBUSY), or what came is torn (-EAGAIN), and there is time left. False with the error to fail
+ * with, or 0. torn_count is for this function alone: 0 before the first time.
+ */
+bool nacos_config_answer_ask_again(const char *what, struct call *call, int *error, unsigned *torn_count);
+
 /*
  * The outcome of a publish, with the errors of nacos_config_publish(). ret_uncertain is set even on
  * failure: false only where the answer makes clear whether the text was stored.

@@ -8,14 +8,6 @@
 #include "nacos/grpc_private.h"
 #include "nacos/request.h"
 
-/*
- * A node that is writing a config down is done within a tenth of a second, or, when it had to wait,
- * a whole one.
- */
-#define BUSY_PAUSE_MS 200
-#define TORN_PAUSE_MS 300
-#define TORN_ATTEMPTS 5
-
 static int fail_memory(const char *what, struct call *call)
 {
 	return call_fail(call, -ENOMEM, "%s: out of memory", what);
@@ -78,15 +70,13 @@ static int fail_answer(const struct nacos_grpc_answer *answer, const char *what,
 /* ---- get ---- */
 
 /* An answer of gRPC has the members that 3.x has over HTTP. */
-static int read_config(const struct nacos_grpc *grpc, struct nacos_grpc_answer *answer,
+static int read_config(const struct nacos_grpc *grpc, const struct nacos_grpc_answer *answer,
 		       const char *what, struct call *call, struct nacos_config *ret_config)
 {
 	cleanup_nacos_config struct nacos_config config = { 0 };
 	const struct nacos_config_question question = { .what = what };
-	const struct http_answer object = { .status = 200, .body = answer->json };
 	bool is_gray = false;
-	int error =
-		nacos_config_answer_read_object(&object, false, &question, call, &config, &is_gray);
+	int error = nacos_config_answer_read_json(&answer->json, &question, call, &config, &is_gray);
 
 	if (error)
 		return error;
@@ -133,26 +123,16 @@ int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct nacos_key *key, 
 {
 	cleanup_buffer struct buffer json = BUFFER_INIT;
 	char what[NACOS_WHAT_SIZE];
-	int torn_count = 0;
+	unsigned torn_count = 0;
+	int error;
 
 	nacos_request_describe(key, what);
 	if (begin_request(grpc, key, &json) || buffer_append_byte(&json, '}'))
 		return fail_memory(what, call);
-	for (;;) {
-		int64_t pause_ms = BUSY_PAUSE_MS;
-		int error = get_once(grpc, key, what, &json, call, ret_config);
-
-		if (error == -EAGAIN) {
-			if (++torn_count == TORN_ATTEMPTS)
-				return -EIO;
-			pause_ms = TORN_PAUSE_MS;
-		} else if (error != -EBUSY) {
-			return error;
-		}
-		error = call_sleep(call, pause_ms);
-		if (error)
-			return call_fail(call, error, "%s: the server is still writing it", what);
-	}
+	do {
+		error = get_once(grpc, key, what, &json, call, ret_config);
+	} while (nacos_config_answer_ask_again(what, call, &error, &torn_count));
+	return error;
 }
 
 /* ---- publish ---- */
