@@ -42,6 +42,7 @@ static int copy_options(struct nacos_grpc *grpc, const struct nacos_grpc_options
 	grpc->features = options->features;
 	grpc->get_headers = options->get_headers;
 	grpc->get_headers_arg = options->get_headers_arg;
+	grpc->is_trial = options->is_trial;
 	grpc->has_tls = tls != NULL;
 	if (tls && (copy_text(tls->ca_file, &grpc->tls.ca_file) ||
 		    copy_text(tls->cert_file, &grpc->tls.cert_file) ||
@@ -145,10 +146,13 @@ int nacos_grpc_wait_ready(struct nacos_grpc *grpc, struct call *call)
 	grpc->waiting_count++;
 	nacos_grpc_wake(grpc);
 	while (!error && grpc->epoch == 0) {
-		if (grpc->failures - failures >= grpc->host_count || grpc->is_down)
+		if (grpc->failures - failures >= grpc->host_count || grpc->is_down) {
 			error = call_fail(call, grpc->last_error, "%s", grpc->status.reason);
-		else
-			error = nacos_grpc_wait(grpc, &grpc->changed, call);
+			break;
+		}
+		error = nacos_grpc_wait(grpc, &grpc->changed, call);
+		if (error)
+			call_fail(call, error, "%s: %s", grpc->status.host, call->reason);
 	}
 	grpc->waiting_count--;
 	pthread_mutex_unlock(&grpc->lock);

@@ -67,6 +67,7 @@ struct nacos_grpc_options {
 	struct nacos_features features; /* as HTTP found them */
 	nacos_grpc_get_headers *get_headers; /* NULL: the server has no login */
 	void *get_headers_arg;
+	bool is_trial; /* to see whether there is a connection: the caller says what came of it, not the log */
 	const struct nacos_watch_events *events; /* NULL: nothing will be watched */
 	void *events_arg;
 };

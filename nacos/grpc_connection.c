@@ -166,9 +166,10 @@ static void become_ready(struct nacos_grpc *grpc)
 	connection->control_sent_ms = connection->ready_since_ms;
 	connection->missed = 0;
 	connection->logged_reason[0] = '\0';
-	log_info("gRPC: connected to %s:%u in %lld ms", current_host(grpc)->name,
-		 current_host(grpc)->port,
-		 (long long)(connection->ready_since_ms - connection->begun_ms));
+	if (!grpc->is_trial)
+		log_info("gRPC: connected to %s:%u in %lld ms", current_host(grpc)->name,
+			 current_host(grpc)->port,
+			 (long long)(connection->ready_since_ms - connection->begun_ms));
 
 	pthread_mutex_lock(&grpc->lock);
 	grpc->epoch = epoch;
@@ -327,7 +328,7 @@ static void log_end(struct nacos_grpc *grpc, bool was_ready, const char *reason)
 
 	if (was_ready && connection->leave_by_ms) {
 		log_info("gRPC: %s; connecting again", reason);
-	} else if (strcmp(reason, connection->logged_reason) == 0) {
+	} else if (grpc->is_trial || strcmp(reason, connection->logged_reason) == 0) {
 		log_debug("gRPC: %s; trying again", reason);
 	} else {
 		log_warning("gRPC: %s; trying again", reason);

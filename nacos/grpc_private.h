@@ -128,6 +128,7 @@ struct nacos_grpc {
 	struct nacos_grpc_host *hosts;
 	size_t host_count;
 	bool has_tls;
+	bool is_trial;
 	struct tls_options tls; /* with copies of the paths */
 	struct nacos_features features;
 	nacos_grpc_get_headers *get_headers;

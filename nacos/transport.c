@@ -206,7 +206,8 @@ static bool has_grpc(const struct nacos_transport *transport)
 	return transport->mode != NACOS_TRANSPORT_HTTP && (features.major == 0 || features.major >= 2);
 }
 
-static int make_grpc(struct nacos_transport *transport, bool with_events, struct nacos_grpc **ret_grpc)
+/* Makes one that is not started yet. */
+static int make_grpc(struct nacos_transport *transport, bool is_trial, struct nacos_grpc **ret_grpc)
 {
 	const struct nacos_grpc_options options = {
 		.hosts = transport->hosts,
@@ -215,21 +216,12 @@ static int make_grpc(struct nacos_transport *transport, bool with_events, struct
 		.features = nacos_client_features(transport->client),
 		.get_headers = nacos_grpc_identity_of_client,
 		.get_headers_arg = transport->client,
-		.events = with_events && transport->events ? &grpc_events : NULL,
+		.is_trial = is_trial,
+		.events = !is_trial && transport->events ? &grpc_events : NULL,
 		.events_arg = transport,
 	};
-	struct nacos_grpc *grpc;
-	int error = nacos_grpc_new(&options, &grpc);
 
-	if (error)
-		return error;
-	error = nacos_grpc_start(grpc);
-	if (error) {
-		nacos_grpc_free(grpc);
-		return error;
-	}
-	*ret_grpc = grpc;
-	return 0;
+	return nacos_grpc_new(&options, ret_grpc);
 }
 
 int nacos_transport_check(struct nacos_transport *transport, struct call *call)
@@ -240,12 +232,44 @@ int nacos_transport_check(struct nacos_transport *transport, struct call *call)
 		return 0;
 	if (!has_grpc(transport))
 		return call_fail(call, -EHOSTUNREACH, "a server of the 1.4 line has no gRPC");
-	int error = make_grpc(transport, false, &grpc);
+	int error = make_grpc(transport, true, &grpc);
 	if (error)
 		return error;
-	error = nacos_grpc_wait_ready(grpc, call);
+	error = nacos_grpc_start(grpc);
+	if (!error)
+		error = nacos_grpc_wait_ready(grpc, call);
 	nacos_grpc_free(grpc);
 	return error;
+}
+
+/* ---- the way of requests ---- */
+
+/* Says so when requests go another way than before. */
+static void note_way(struct nacos_transport *transport, enum way way, const char *reason)
+{
+	int before = atomic_exchange(&transport->way, way);
+
+	if (before == (int)way)
+		return;
+	if (way == WAY_GRPC)
+		log_info("configs are read and written over gRPC");
+	else
+		log_warning("configs are read and written over HTTP for now, there is no gRPC: %s", reason);
+}
+
+/* Does a request go over gRPC now? Otherwise over HTTP. */
+static bool use_grpc(struct nacos_transport *transport)
+{
+	struct nacos_grpc_status status;
+
+	if (!transport->grpc || transport->mode == NACOS_TRANSPORT_GRPC)
+		return transport->grpc;
+	nacos_grpc_get_status(transport->grpc, &status);
+	if (status.ready)
+		note_way(transport, WAY_GRPC, "");
+	else if (*status.reason) /* before that, it is still being tried for the first time */
+		note_way(transport, WAY_HTTP, status.reason);
+	return status.ready;
 }
 
 /* ---- the choice of the watch ---- */
@@ -294,7 +318,10 @@ static void wait_for_grpc(struct nacos_transport *transport)
 
 	while (!transport->stop && !transport->grpc_live && !transport->poll && !timed_out)
 		timed_out = pthread_cond_timedwait(&transport->changed, &transport->lock, &due);
-	if (timed_out && !transport->stop && !transport->grpc_live && start_poll(transport))
+	if (!timed_out || transport->stop || transport->grpc_live)
+		return;
+	use_grpc(transport); /* says how requests go, even if there are none */
+	if (start_poll(transport))
 		log_warning("changes are not watched: the threads for that can't be started");
 }
 
@@ -306,6 +333,7 @@ static void *choose_watch(void *arg)
 	while (!transport->stop) {
 		if (transport->grpc_live && transport->poll) {
 			pthread_mutex_unlock(&transport->lock);
+			use_grpc(transport);
 			stop_poll(transport);
 			pthread_mutex_lock(&transport->lock);
 		} else if (transport->grpc_live || transport->poll) {
@@ -333,8 +361,15 @@ static int start_choice(struct nacos_transport *transport)
 int nacos_transport_start(struct nacos_transport *transport)
 {
 	if (has_grpc(transport)) {
-		int error = make_grpc(transport, true, &transport->grpc);
+		/* It must be there before the first event, whose receiver may put something on the watch. */
+		int error = make_grpc(transport, false, &transport->grpc);
 
+		if (!error)
+			error = nacos_grpc_start(transport->grpc);
+		if (error) {
+			nacos_grpc_free(transport->grpc);
+			transport->grpc = NULL;
+		}
 		if (error || transport->mode == NACOS_TRANSPORT_GRPC || !transport->events)
 			return error;
 		return start_choice(transport);
@@ -362,34 +397,6 @@ void nacos_transport_stop(struct nacos_transport *transport)
 	stop_poll(transport);
 	nacos_grpc_free(transport->grpc);
 	transport->grpc = NULL;
-}
-
-/* Says so when requests go another way than before. */
-static void note_way(struct nacos_transport *transport, enum way way, const char *reason)
-{
-	int before = atomic_exchange(&transport->way, way);
-
-	if (before == (int)way)
-		return;
-	if (way == WAY_GRPC)
-		log_info("configs are read and written over gRPC");
-	else
-		log_warning("configs are read and written over HTTP for now, there is no gRPC: %s", reason);
-}
-
-/* Does a request go over gRPC now? Otherwise over HTTP. */
-static bool use_grpc(struct nacos_transport *transport)
-{
-	struct nacos_grpc_status status;
-
-	if (!transport->grpc || transport->mode == NACOS_TRANSPORT_GRPC)
-		return transport->grpc;
-	nacos_grpc_get_status(transport->grpc, &status);
-	if (status.ready)
-		note_way(transport, WAY_GRPC, "");
-	else if (*status.reason) /* before that, it is still being tried for the first time */
-		note_way(transport, WAY_HTTP, status.reason);
-	return status.ready;
 }
 
 /* Is the request worth sending over HTTP after it failed over gRPC, with no harm done? */
