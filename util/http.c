@@ -363,11 +363,19 @@ static CURLcode set_client_options(CURL *easy, const struct http_client *client)
 		SET_OPTION(CURLOPT_CAINFO, client->ca_file);
 		/* Otherwise the system's directory of certificates would be trusted as well. */
 		SET_OPTION(CURLOPT_CAPATH, NULL);
+#if LIBCURL_VERSION_NUM >= 0x075700
+		/* Otherwise the authorities of a day ago would be trusted. */
+		SET_OPTION(CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
 	}
+	/* A resumed session is that of the certificates of then. */
+	SET_OPTION(CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	if (client->cert_file)
 		SET_OPTION(CURLOPT_SSLCERT, client->cert_file);
 	if (client->key_file)
 		SET_OPTION(CURLOPT_SSLKEY, client->key_file);
+	/* Otherwise libssl asks at the terminal for the password of a key that has one. */
+	SET_OPTION(CURLOPT_KEYPASSWD, "");
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* Without it, a transfer that is broken off waits for its resolver thread, which can take half a minute. */
 	SET_OPTION(CURLOPT_QUICK_EXIT, 1L);
