@@ -239,8 +239,8 @@ static int apply_settings(struct options_list *texts, struct call *call, struct 
 static int check_options(const struct command_line *line, struct call *call)
 {
 	const struct mount_options *options = &line->options;
-	bool has_https = line->source.https ||
-			 (options->console_url && !strncmp(options->console_url, "https:", 6));
+	bool has_tls = line->source.https || options->grpc_tls ||
+		       (options->console_url && !strncmp(options->console_url, "https:", 6));
 
 	if (options->username && !options->password_file)
 		return refuse(call, "option \"username\" needs password_file=FILE");
@@ -269,8 +269,11 @@ static int check_options(const struct command_line *line, struct call *call)
 	if (options->key_service < KEY_SERVICE_KMS_V1 &&
 	    (options->kms_endpoint || options->kms_key_id || options->kms_ca_file))
 		return refuse(call, "kms_endpoint, kms_key_id and kms_ca need kms=kms_v1 or kms_v3");
-	if ((options->tls_ca_file || options->tls_cert_file) && !has_https)
-		return refuse(call, "the tls_ options need a SOURCE that begins with https://");
+	if ((options->tls_ca_file || options->tls_cert_file) && !has_tls)
+		return refuse(call, "the tls_ options need tls, or a SOURCE that begins with https://");
+	if (options->grpc_tls && options->transport == TRANSPORT_HTTP)
+		return refuse(call, "option \"tls\" is for gRPC, which transport=http does without; "
+				    "for HTTP, write https:// in SOURCE");
 	return 0;
 }
 

@@ -356,6 +356,9 @@ static int serve(struct program *program)
 	struct nacos_features features = nacos_client_features(program->stack.client);
 	log_info("%s (Nacos %s) is mounted on %s", program->command_line.source_text,
 		 features.generation->name, program->command_line.mountpoint);
+	if (program->command_line.options.grpc_tls && !program->command_line.source.https)
+		log_warning("only gRPC is protected by TLS: the login, metadata and names go over plain HTTP "
+			    "(https:// in SOURCE would protect them)");
 	stack_start(&program->stack);
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);

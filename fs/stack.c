@@ -45,9 +45,11 @@ static int build_transport(const struct command_line *command_line, struct call 
 		.cert_file = options->tls_cert_file,
 		.key_file = options->tls_key_file,
 	};
+	/* What TLS was asked for must not go over plain HTTP because somebody blocks the port of gRPC. */
+	bool fails_closed = options->grpc_tls && !command_line->source.https;
 	const struct nacos_transport_options transport_options = {
 		.client = stack->client,
-		.mode = modes[options->transport],
+		.mode = fails_closed ? NACOS_TRANSPORT_GRPC : modes[options->transport],
 		.hosts = command_line->source.hosts,
 		.host_count = command_line->source.host_count,
 		.tls = options->grpc_tls ? &tls : NULL,
