@@ -4,10 +4,10 @@
 #   make demo            sets up everything on a fresh Debian 12 and shows the main job; make demo-stop cleans up
 #   make check           installs what the tests need and passes all of them (as root)
 #   make unit            only the C unit tests
-#   make bench           measures a mount against the bare calls (as root)
+#   make bench           measures a mount against the bare calls, and the wire against the official Java client (as root)
 #   make soak            saves under random faults for long: SAVES=2000, SEED=N to repeat (as root)
 #   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
-#   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan
+#   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan; make tsan: ThreadSanitizer
 #   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
 #
@@ -98,6 +98,10 @@ asan:
 	@$(MAKE) --no-print-directory BUILD=build-asan OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" $(GOAL)
 
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build-tsan OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
+		SANITIZE="-fsanitize=thread" $(GOAL)
+
 demo:
 	@tools/demo start
 
@@ -120,6 +124,7 @@ uninstall:
 
 bench: all
 	/usr/bin/python3 tests/bench/bench.py
+	/usr/bin/python3 tests/bench/transport.py
 
 SAVES ?= 2000
 soak: all
@@ -138,6 +143,6 @@ fuzz:
 	$(MAKE) asan GOAL=fuzz-programs ROUNDS=$(ROUNDS)
 
 clean:
-	rm -rf build build-asan nacosfs
+	rm -rf build build-asan build-tsan nacosfs
 
-.PHONY: all unit-programs unit bench soak fuzz fuzz-programs asan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit bench soak fuzz fuzz-programs asan tsan demo demo-stop check install uninstall clean

@@ -5,9 +5,19 @@
 
 #include "store/cache.h"
 #include "store/nacos_store.h"
+#include "util/buffer.h"
+#include "util/file.h"
 #include "util/log.h"
 
 #define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
+
+/* libcurl reads it for each connection, and does not mind who else can. */
+static int check_tls_key(const char *path, struct call *call)
+{
+	cleanup_buffer_wipe struct buffer key = BUFFER_INIT;
+
+	return path ? file_read_secret(path, call, &key) : 0;
+}
 
 static int connect_client(const struct stack_options *stack_options, struct call *call, struct stack *stack)
 {
@@ -27,8 +37,10 @@ static int connect_client(const struct stack_options *stack_options, struct call
 		.credentials = stack_options->credentials,
 		.region = options->region,
 	};
-	int error = nacos_client_new(&client_options, &stack->client);
+	int error = check_tls_key(options->tls_key_file, call);
 
+	if (!error)
+		error = nacos_client_new(&client_options, &stack->client);
 	return error ? error : nacos_client_connect(stack->client, call);
 }
 

@@ -548,6 +548,15 @@ def test_certificates_of_https_are_renewed(space: Space, tls: Tls, mount: Mounts
         check_change_is_seen(space, path)
 
 
+def test_key_that_others_can_read(tls: Tls, mount: Mounts, tmp_path: Path) -> None:
+    client = tls.authority.issue(tmp_path / "client")
+    client.key.chmod(0o640)
+    for scheme, options in (("https", {}), ("nacos", {"tls": True})):
+        line = failed_mount(mount, source_of("127.0.0.1:1", "public", scheme=scheme),
+                            {**options, "tls_cert": client.cert, "tls_key": client.key})
+        assert str(client.key) in line
+
+
 # ------------------------------------------------------------ servers that hang and die
 
 
