@@ -221,8 +221,10 @@ static void note_added(const struct request *request, struct node *node)
 {
 	struct node *parent = node->parent;
 
-	if (!parent->names_listed)
+	if (!parent->names_listed) {
+		notify_found(request->filesystem, node);
 		return;
+	}
 	node_touch_names(parent);
 	notify_created(request->filesystem, node);
 }

@@ -12,7 +12,6 @@
 int notify_new(struct filesystem *filesystem)
 {
 	struct notify *notify = calloc(1, sizeof(*notify));
-	pthread_condattr_t monotonic;
 
 	if (!notify)
 		return -ENOMEM;
@@ -22,10 +21,7 @@ int notify_new(struct filesystem *filesystem)
 	}
 	notify->last_noticed = &notify->first_noticed;
 	notify->last = &notify->first;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&notify->woken, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_init_condition(&notify->woken);
 	filesystem->notify = notify;
 	return 0;
 }
@@ -74,6 +70,12 @@ void notify_created(struct filesystem *filesystem, struct node *node)
 	notify_notice(filesystem, parent, 0);
 	touch_queue(filesystem, node_is_directory(node) ? TOUCH_CREATED_DIRECTORY : TOUCH_CREATED, parent,
 		    node->name, node);
+}
+
+void notify_found(struct filesystem *filesystem, struct node *node)
+{
+	if (absent_remove(&filesystem->notify->absent, node->parent->id, node->name))
+		notify_created(filesystem, node);
 }
 
 void notify_removed(struct filesystem *filesystem, struct node *node)

@@ -77,6 +77,9 @@ void notify_about_attributes(struct filesystem *filesystem, struct node *node);
 /* Somebody else made the node appear: after it was added. */
 void notify_created(struct filesystem *filesystem, struct node *node);
 
+/* The node is there, and perhaps was all the time: unless the kernel believes that there is no such name, nothing happens. */
+void notify_found(struct filesystem *filesystem, struct node *node);
+
 /* The node is gone, not by a request of the kernel: before it is unlinked. */
 void notify_removed(struct filesystem *filesystem, struct node *node);
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -474,3 +475,20 @@ def test_reading_goes_on_when_tokens_expire(own_nacos, mount):
         wait_until(lambda: (mounted.path / "a.txt").read_text() == str(number), SOON, "the new content")
         time.sleep(0.2)
     assert 1 < mounted.server_request_count("POST") < 8
+
+
+def test_reading_a_name_that_was_missed_before(space, mount):
+    """Whatever hears first of a new config, the first listing or the server's word: it is there for everybody."""
+    with ThreadPoolExecutor(1) as pool:
+        for name in [f"late-{i}.txt" for i in range(5)]:
+            mounted = mount(space.server, space.namespace, space.group)
+            assert not (mounted.path / name).exists()
+            publishing = pool.submit(space.publish, name, name)
+            # The database shows it before the node tells anybody.
+            while name not in [row.data_id for row in space.server.admin.list(space.namespace, space.group)]:
+                pass
+            assert name in os.listdir(mounted.path)
+            publishing.result()
+            wait_until((mounted.path / name).exists, what=f"{name} to be there")
+            assert (mounted.path / name).read_text() == name
+            mounted.unmount()
