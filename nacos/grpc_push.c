@@ -100,7 +100,11 @@ static void on_name(struct nacos_grpc *grpc, const struct json *push)
 static void on_names(struct nacos_grpc *grpc, const struct json *push)
 {
 	const struct json *context = json_first(json_member(push, "contexts"));
+	const char *kind = json_text(push, "syncType");
 
+	/* What is there already when the watch begins: who watches names compares them once then. */
+	if (kind && !strcmp(kind, "FUZZY_WATCH_INIT_NOTIFY"))
+		return;
 	for (; context; context = json_next(context)) {
 		const char *group_key = json_text(context, "groupKey");
 		const char *type = json_text(context, "changedType");

@@ -577,8 +577,7 @@ def touchers_of(mounted: Mount) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("generation", ["2.2.4", "3.1.0"])
-@pytest.mark.parametrize("outage", ["stop", "hang"])
+@pytest.mark.parametrize("generation, outage", [("2.2.4", "stop"), ("3.1.0", "hang")])
 def test_server_away_and_back(own_nacos: Callable[..., NacosServer], mount: Mounts, generation: str, outage: str) -> None:
     """What changed meanwhile shows, and wakes, when the server is back; until then nothing is believed for long."""
     server = own_nacos(generation)

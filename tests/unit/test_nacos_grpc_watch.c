@@ -395,6 +395,10 @@ static void test_names_that_come_and_go(void **state)
 	assert_int_equal(fake_count(&current->fake, "ConfigFuzzyWatchRequest",
 				    "\"groupKeyPattern\":\"dev>>*>>*\",\"watchType\":\"WATCH\""),
 			 1);
+	/* What is there already is no news. */
+	fake_push(&current->fake, "ConfigFuzzyWatchSyncRequest",
+		  "{\"requestId\":\"0\",\"syncType\":\"FUZZY_WATCH_INIT_NOTIFY\",\"contexts\":[{\"groupKey\":"
+		  "\"old+G+dev\",\"changedType\":\"ADD_CONFIG\"}]}");
 	fake_push(&current->fake, "ConfigFuzzyWatchSyncRequest",
 		  "{\"requestId\":\"1\",\"contexts\":[{\"groupKey\":\"a+G+dev\",\"changedType\":"
 		  "\"ADD_CONFIG\"},{\"groupKey\":\"b+G+dev\",\"changedType\":\"DELETE_CONFIG\"},"
@@ -408,7 +412,8 @@ static void test_names_that_come_and_go(void **state)
 	assert_true(wait_for_event("vanished dev/G/b", 1));
 	assert_true(wait_for_event("appeared dev/G/c+%", 1));
 	assert_true(wait_for_event("vanished public/G/d", 1));
-	assert_true(fake_wait(&current->fake, "ConfigFuzzyWatchSyncResponse", NULL, 1));
+	assert_int_equal(count_events("appeared dev/G/old"), 0);
+	assert_true(fake_wait(&current->fake, "ConfigFuzzyWatchSyncResponse", NULL, 2));
 	assert_true(fake_wait(&current->fake, "ConfigFuzzyWatchChangeNotifyResponse", NULL, 2));
 
 	/* After a lost connection all has to be compared. */
