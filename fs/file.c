@@ -14,6 +14,7 @@
 #include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/scratch.h"
+#include "fs/touch.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -480,6 +481,7 @@ void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, o
 /* What must be known of an open file to find out whether its last descriptor was closed. */
 struct close_question {
 	pid_t opener;
+	pid_t toucher; /* opens files for writing too, and may be a descendant of anybody who started the daemon */
 	struct process_file file;
 	char name[NAME_MAX + 1];
 	pid_t writers[CLOSE_WRITERS_MAX]; /* who opened the same file otherwise */
@@ -492,6 +494,7 @@ static void ask_of_close(const struct request *request, const struct handle *han
 	const struct node *node = handle->node;
 
 	question->opener = handle->writer.process;
+	question->toucher = touch_process(request->filesystem);
 	snprintf(question->name, sizeof(question->name), "%s", node->name);
 	question->file = (struct process_file){ node->id, question->name, request->filesystem->device };
 	question->writer_count = 0;
@@ -517,7 +520,7 @@ static bool was_inherited(const struct close_question *question)
 	size_t count = process_list_descendants(question->opener, descendants);
 
 	for (size_t i = 0; i < count; i++)
-		if (has_duplicates(question, descendants[i]))
+		if (descendants[i] != question->toucher && has_duplicates(question, descendants[i]))
 			return true;
 	return false;
 }

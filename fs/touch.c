@@ -164,6 +164,11 @@ void touch_count(const struct filesystem *filesystem, struct touch_counts *ret_c
 	*ret_counts = filesystem->touch->counts;
 }
 
+pid_t touch_process(const struct filesystem *filesystem)
+{
+	return filesystem->touch->child;
+}
+
 bool touch_works(const struct filesystem *filesystem)
 {
 	return filesystem->touch->works;

@@ -48,6 +48,9 @@ bool touch_works(const struct filesystem *filesystem);
 void touch_queue(struct filesystem *filesystem, enum touch_kind kind, struct node *parent, const char *name,
 		 struct node *node);
 
+/* The toucher's process; 0: there is none. */
+pid_t touch_process(const struct filesystem *filesystem);
+
 void touch_count(const struct filesystem *filesystem, struct touch_counts *ret_counts);
 
 /* Is it the toucher who asks? No lock. */

@@ -441,6 +441,16 @@ def test_local_save_wakes_with_the_new_content(space: Space, group: Mount) -> No
 
 
 @one_generation
+def test_toucher_is_no_writer(space: Space, group: Mount) -> None:
+    """The daemon was started by this very process: that its toucher has the file open must not look like a child that goes
+    on writing, whose close would be waited for."""
+    file = group.path / "a.txt"
+    for number in range(100):
+        file.write_text(f"value={number}\n")
+        assert file.read_text() == f"value={number}\n"
+
+
+@one_generation
 def test_remote_change_does_not_disturb_a_local_edit(space: Space, group: Mount) -> None:
     """The writer goes on seeing its draft, others the new version; its save then says that it was changed."""
     file = group.path / "a.txt"
@@ -476,9 +486,11 @@ def equals_server(space: Space, path: Path, names: list[str]) -> bool:
     details = {name: space.detail(name) for name in names}
     stored = {name: detail.content if detail else None for name, detail in details.items()}
     for name, content in stored.items():
-        file = path / name
-        shown = file.read_bytes() if file.exists() else None
-        if shown != content or (content is not None and file.stat().st_size != len(content)):
+        try:
+            shown, size = (path / name).read_bytes(), (path / name).stat().st_size
+        except FileNotFoundError:
+            shown, size = None, 0
+        if shown != content or size != len(content or b""):
             return False
     return sorted(os.listdir(path)) == sorted(name for name, content in stored.items() if content is not None)
 
