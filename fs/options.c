@@ -67,8 +67,8 @@ static const struct option_entry option_table[] = {
 	{ "transport", OPTION_CHOICE, FIELD(transport), "auto|grpc|http", "auto", 0,
 	  "How configs are read, written and watched: auto uses gRPC (at HOST:PORT+1000) where the server has it" },
 	{ "tls", OPTION_FLAG, FIELD(grpc_tls), NULL, NULL, 0,
-	  "Speak TLS to the gRPC port (for that of the HTTP API, see https:// in SOURCE; without that, nothing falls "
-	  "back to HTTP)" },
+	  "Speak TLS to the gRPC port, though SOURCE begins with nacos:// (https:// is for both ports); nothing falls "
+	  "back to HTTP then" },
 	{ "tls_ca", OPTION_PATH, FIELD(tls_ca_file), "FILE", NULL, 0,
 	  "With https or tls, trust the certificate authorities in FILE (PEM), not the system's" },
 	{ "tls_cert", OPTION_PATH, FIELD(tls_cert_file), "FILE", NULL, 0,

@@ -64,7 +64,8 @@ static int build_transport(const struct command_line *command_line, struct call 
 		.mode = fails_closed ? NACOS_TRANSPORT_GRPC : modes[options->transport],
 		.hosts = command_line->source.hosts,
 		.host_count = command_line->source.host_count,
-		.tls = options->grpc_tls ? &tls : NULL,
+		/* https:// asks for no less: the same contents and tokens go over gRPC. */
+		.tls = options->grpc_tls || command_line->source.https ? &tls : NULL,
 	};
 	int error = nacos_transport_new(&transport_options, &stack->transport);
 

@@ -430,6 +430,23 @@ def test_mutual_tls(own: list[Space], tls: Tls, mount: Mounts) -> None:
     each_of(own, scenario)
 
 
+def test_mutual_tls_by_https(own: list[Space], tls: Tls, mount: Mounts) -> None:
+    def scenario(space: Space) -> None:
+        name = new_name()
+        with ServerProxy(space.server.port, http_tls=tls.context(tls.server)) as proxy:
+            mounted = mount.mount(source_of(f"127.0.0.1:{proxy.port}", space.namespace, space.group, "https"),
+                                  {**mount.default_options(space.server, space.namespace), "log": "debug",
+                                   **tls.options(), "tls": None})
+            wait_for_log(mounted, CONNECTED)
+            (mounted.path / name).write_bytes(b"a: 1\n")
+            assert publishes(mounted) == (1, 0)
+            for each in (*proxy.http.openings, *proxy.grpc.openings):
+                assert each[:2] == b"\x16\x03"
+            mounted.unmount()
+
+    each_of(own, scenario)
+
+
 def refusals(tls: Tls) -> dict[str, tuple[dict[str, Any], str, str]]:
     """Options, the host, and what the line must say."""
     return {
@@ -490,6 +507,22 @@ def test_https_with_grpc_refused(own: list[Space], tls: Tls, mount: Mounts) -> N
         (space, tls.server, None, foreign, "our certificate"),
         (space, tls.expired_server, tls.context(tls.expired_server, "h2"), tls.options(), "certificate has expired"),
     )], scenario)
+
+
+def test_https_is_for_grpc_too(space: Space, tls: Tls, mount: Mounts) -> None:
+    """A port of gRPC that speaks no TLS is not used, and gets to see nothing."""
+    space.publish("app.yaml", "a: 1\n")
+    with ServerProxy(space.server.port, http_tls=tls.context(tls.server)) as proxy:
+        mounted = mount.mount(source_of(f"127.0.0.1:{proxy.port}", space.namespace, space.group, "https"),
+                              {**mount.default_options(space.server, space.namespace), "log": "debug",
+                               "tls_ca": tls.authority.ca})
+        wait_for_log(mounted, "warning: gRPC")
+        path = mounted.path / "app.yaml"
+        path.write_bytes(b"a: 2\n")
+        assert publishes(mounted) == (0, 1)
+        assert mounted.log_text().count(OVER_HTTP) == 1
+        for each in (*proxy.http.openings, *proxy.grpc.openings):
+            assert each[:2] == b"\x16\x03"
 
 
 def test_certificates_are_renewed(own: list[Space], tls: Tls, mount: Mounts, tmp_path: Path) -> None:
