@@ -40,7 +40,7 @@ Result = tuple[float, ...]  # requests/s, p50 in us, p99 in us, processor time i
 
 def build_query(directory: Path) -> Path:
     program = directory / "query"
-    run("make", "-s", "build/libnacosfs.a", cwd=PROJECT)
+    run("make", "-s", "build/libnacosfs.a", cwd=PROJECT, stdout=subprocess.DEVNULL)
     run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE", "-I.", "-o", program,
         HERE / "query.c", "build/libnacosfs.a", "-lcurl", "-lssl", "-lcrypto", "-lnghttp2", "-lcjson", cwd=PROJECT)
     return program
@@ -50,7 +50,8 @@ def build_java() -> str:
     pom, driver = PROJECT / "tests/kms/java/pom.xml", HERE / "Query.java"
 
     def make(folder: Path) -> None:
-        run("mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}")
+        run("mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}",
+            stdout=subprocess.DEVNULL)
         run("javac", "-proc:none", "-cp", f"{folder / 'lib'}/*", "-d", folder / "classes", driver)
 
     folder = cached("bench", [pom, driver], make)
