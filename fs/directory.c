@@ -245,6 +245,20 @@ static int add_directory(struct request *request, struct node *parent, const cha
 	return 0;
 }
 
+/*
+ * Who watches a directory may never have read what is in it: what was listed only is watched too. More names than these in a
+ * directory are not, until they are read.
+ */
+#define WATCHED_NAMES_LIMIT 10000
+static void watch_listed(const struct request *request, const struct node *node)
+{
+	if (node->kind != NODE_CONFIG || *node->md5 || !*node->listed_md5 ||
+	    node->parent->child_count > WATCHED_NAMES_LIMIT)
+		return;
+	struct key key = tree_key(&request->filesystem->tree, node->parent, node->name);
+	store_watch(request->filesystem->store, &key, node->listed_md5);
+}
+
 static int add_config(struct request *request, struct node *parent, const struct listing_item *item)
 {
 	struct node *node = tree_child(request_tree(request), parent, item->data_id);
@@ -260,6 +274,7 @@ static int add_config(struct request *request, struct node *parent, const struct
 	node->stored |= node->kind == NODE_CONFIG;
 	node->listed = true;
 	strcpy(node->listed_md5, item->md5);
+	watch_listed(request, node);
 	return 0;
 }
 

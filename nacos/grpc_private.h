@@ -230,6 +230,9 @@ void nacos_watch_note_change(struct nacos_watch *watch, const char *namespace_id
 			     const char *data_id);
 void nacos_watch_note_name(struct nacos_watch *watch, const char *group_key, bool exists);
 
+/* Names may have come and gone without a word: who is told of them must compare. */
+void nacos_watch_note_names_untold(struct nacos_watch *watch);
+
 /* ---- grpc_watch.c, called by grpc.c ---- */
 
 int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *events, void *arg,

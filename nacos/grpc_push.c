@@ -102,9 +102,14 @@ static void on_names(struct nacos_grpc *grpc, const struct json *push)
 	const struct json *context = json_first(json_member(push, "contexts"));
 	const char *kind = json_text(push, "syncType");
 
-	/* What is there already when the watch begins: who watches names compares them once then. */
+	/*
+	 * What is there already when the watch begins, and what comes until all of that was sent: who watches names compares
+	 * them once then.
+	 */
 	if (kind && !strcmp(kind, "FUZZY_WATCH_INIT_NOTIFY"))
 		return;
+	if (kind && !strcmp(kind, "FINISH_FUZZY_WATCH_INIT_NOTIFY"))
+		nacos_watch_note_names_untold(grpc->watch);
 	for (; context; context = json_next(context)) {
 		const char *group_key = json_text(context, "groupKey");
 		const char *type = json_text(context, "changedType");

@@ -349,6 +349,13 @@ struct nacos_watch_name *nacos_watch_name_new(const struct nacos_key *key, bool 
 	return name;
 }
 
+void nacos_watch_note_names_untold(struct nacos_watch *watch)
+{
+	pthread_mutex_lock(&watch->lock);
+	watch->names_lost = true;
+	unlock_and_wake(watch);
+}
+
 void nacos_watch_note_name(struct nacos_watch *watch, const char *group_key, bool exists)
 {
 	cleanup_free char *copy = strdup(group_key);

@@ -79,7 +79,7 @@ struct nacos_watch {
 	struct nacos_watch_entry *reports, **reports_end;
 	struct nacos_watch_name *names, **names_end; /* to report */
 	size_t name_count;
-	bool names_lost; /* more came than are kept: all names must be compared */
+	bool names_lost; /* more came than are kept, or were not told: all names must be compared */
 	struct nacos_watch_names *namespaces;
 	struct nacos_watch_limit *limits;
 

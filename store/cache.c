@@ -451,10 +451,16 @@ static int cache_remove_namespace(struct store *store, const char *namespace_id,
 	return store_remove_namespace(cache_of(store)->lower, namespace_id, call);
 }
 
-/* The cache itself says what is to be watched: what it holds. */
+/* What it holds is watched already, for the version that it holds. */
 static void cache_watch(struct store *store, const struct key *key, const char *md5)
 {
-	(void)store, (void)key, (void)md5;
+	struct cache *cache = cache_of(store);
+
+	pthread_mutex_lock(&cache->lock);
+	const struct entry *entry = cache_find_entry(cache, key, false);
+	if (!entry || !entry->watched)
+		store_watch(cache->lower, key, md5);
+	pthread_mutex_unlock(&cache->lock);
 }
 
 static bool cache_is_watched(struct store *store, const struct key *key)

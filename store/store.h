@@ -128,7 +128,8 @@ struct store_operations {
 	/*
 	 * Asks to be told when the config is not at md5 ("": not absent) any more; again after each get that follows a
 	 * change that was told, with what came, even if it is the same. Costs no request here and now. md5 NULL: it does not
-	 * matter any more. Callers of a cache need not: it watches what it holds.
+	 * matter any more. A cache watches what it holds by itself; then this
+	 * does nothing.
 	 */
 	void (*watch)(struct store *store, const struct key *key, const char *md5);
 

@@ -234,6 +234,19 @@ def test_groups_that_come_and_go(space: Space, mount: Mounts) -> None:
         assert os.listdir(mounted.path) == [space.group]
 
 
+@three_generations
+def test_configs_that_were_listed_only(space: Space, mount: Mounts) -> None:
+    """Who watches a directory need not have read what is in it."""
+    space.publish("a.txt", "one")
+    mounted = mount(space.server, space.namespace, space.group, refresh=REFRESH)
+    wait_until(lambda: is_told(mounted), 15, "the watch")
+    assert os.listdir(mounted.path) == ["a.txt"]
+    with Inotify(mounted.path) as watch:
+        space.publish("a.txt", "two")
+        watch.wait_for("a.txt", "MODIFY", "CLOSE_WRITE")
+        assert (mounted.path / "a.txt").read_text() == "two"
+
+
 @one_generation
 def test_names_that_a_listing_finds_first(space: Space, group: Mount) -> None:
     """Who lists before the news has come makes nobody miss it."""
@@ -749,17 +762,19 @@ def test_fstat_of_what_was_opened(space: Space, group: Mount) -> None:
             descriptor = os.open(file, os.O_RDONLY)
             content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             os.close(descriptor)
-            assert content == b"value=one\n" or content[:1] * len(content) == content, content[:20]
             assert content in allowed, content[:20]
             count += 1
         return count
 
-    allowed = {b"value=one\n", *((letter * size).encode() for letter, size in zip("abcdefghij", range(5, 500, 50)))}
+    # Each longer than the one before: what is cut is new text at the size of the old. (Old text at the new size is what
+    # a change between open and fstat looks like; the kernel does not say whose size it asks for.)
+    versions = [letter * size for letter, size in zip("abcdefghij", range(50, 550, 50))]
+    allowed = {b"value=one\n", *(version.encode() for version in versions)}
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit(read_as_long_as_it_is)
         try:
-            for letter, size in zip("abcdefghij", range(5, 500, 50)):
-                space.publish("a.txt", letter * size)
+            for version in versions:
+                space.publish("a.txt", version)
         finally:
             time.sleep(0.2)
             ended.set()
