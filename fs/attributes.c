@@ -17,11 +17,88 @@ static mode_t type_of(const struct node *node)
 	return node->kind == NODE_SCRATCH_LINK ? S_IFLNK : S_IFREG;
 }
 
-void attributes_fill(struct node *node, pid_t thread, struct stat *ret_stat)
+bool attributes_place(const struct filesystem *filesystem, const struct node *node,
+		      struct rights_place *ret_place)
+{
+	const struct tree *tree = &filesystem->tree;
+
+	if (node->kind != NODE_ROOT && !node->parent)
+		return false;
+	switch (node->kind) {
+	case NODE_ROOT:
+	case NODE_NAMESPACE:
+	case NODE_GROUP:
+		*ret_place = (struct rights_place){ tree_namespace_id(tree, node), tree_group(tree, node), NULL };
+		return true;
+	case NODE_CONFIG: {
+		const struct key key = tree_key(tree, node->parent, node->name);
+		*ret_place = (struct rights_place){ key.namespace_id, key.group, key.data_id };
+		return true;
+	}
+	case NODE_SCRATCH_FILE:
+	case NODE_SCRATCH_LINK:
+	case NODE_SCRATCH_DIRECTORY:
+	case NODE_STATUS:
+		break;
+	}
+	return false;
+}
+
+/* The most that can be shown of a node of the store. */
+static mode_t granted_mode(const struct filesystem *filesystem, const struct node *node)
+{
+	struct rights_place place;
+	unsigned bits = RIGHT_READ | RIGHT_WRITE;
+
+	if (attributes_place(filesystem, node, &place))
+		bits = rights_peek(filesystem->rights, &place);
+	return filesystem_mode(filesystem, node_is_directory(node), bits);
+}
+
+static bool is_stored_kind(const struct node *node)
+{
+	return !node_is_scratch(node) && node->kind != NODE_STATUS;
+}
+
+mode_t attributes_mode(const struct filesystem *filesystem, const struct node *node)
+{
+	return is_stored_kind(node) ? node->mode & granted_mode(filesystem, node) : node->mode;
+}
+
+void attributes_set_mode(const struct filesystem *filesystem, struct node *node, mode_t mode)
+{
+	mode &= 07777;
+	if (is_stored_kind(node)) {
+		mode_t granted = granted_mode(filesystem, node);
+		mode = (node->mode & ~granted) | (mode & granted);
+	}
+	node->mode = mode;
+}
+
+int attributes_load_rights(struct request *request, struct node *node)
+{
+	struct rights_place borrowed;
+
+	if (!attributes_place(request->filesystem, node, &borrowed) ||
+	    rights_are_known(request->filesystem->rights, &borrowed, RIGHT_READ | RIGHT_WRITE))
+		return 0;
+	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
+	if (!place)
+		return -ENOMEM;
+	node_hold(node);
+	request_unlock(request);
+	int error = rights_load(request->filesystem->rights, place, RIGHT_READ | RIGHT_WRITE, &request->call);
+	request_lock(request);
+	tree_drop(request_tree(request), node);
+	return error == -EINTR || error == -ENOMEM ? error : 0;
+}
+
+void attributes_fill(const struct filesystem *filesystem, struct node *node, pid_t thread,
+		     struct stat *ret_stat)
 {
 	struct stat stat = {
 		.st_ino = node->id,
-		.st_mode = type_of(node) | node->mode,
+		.st_mode = type_of(node) | attributes_mode(filesystem, node),
 		.st_nlink = node_is_directory(node) ? 2 : node->parent ? 1 : 0,
 		.st_uid = node->uid,
 		.st_gid = node->gid,
@@ -41,14 +118,19 @@ void attributes_fill(struct node *node, pid_t thread, struct stat *ret_stat)
 		stat.st_size = (off_t)node->content.size;
 	}
 	stat.st_blocks = (stat.st_size + 511) / 512;
+	node->shown_mode = stat.st_mode;
 	*ret_stat = stat;
 }
 
 static double timeout_s(const struct filesystem *filesystem, struct node *node)
 {
+	struct rights_place place;
+
 	if (!notify_is_told(filesystem, node))
 		return KERNEL_CACHE_S;
 	node->given_long = true;
+	if (attributes_place(filesystem, node, &place) && !rights_are_followed(filesystem->rights, &place))
+		return (double)rights_fresh_ms(filesystem->rights) / 1000;
 	return NOTIFY_LONG_S;
 }
 
@@ -65,7 +147,7 @@ void attributes_fill_entry(const struct request *request, struct node *node, str
 	};
 
 	entry.attr_timeout = node->draft ? 0 : entry.entry_timeout;
-	attributes_fill(node, request->thread, &entry.attr);
+	attributes_fill(request->filesystem, node, request->thread, &entry.attr);
 	*ret_entry = entry;
 }
 
@@ -91,6 +173,8 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 	request_lock(request);
 	if (!error)
 		filesystem_show_version(request->filesystem, node, version);
+	if (!error || error == -EACCES)
+		node->unreadable = error;
 	if (error == -EBADMSG || error == -ENOKEY)
 		node_set_error(node, request->call.reason);
 	else if (!error && part == VERSION_WHOLE && !node->failed_process)

@@ -95,10 +95,12 @@ int control_read_status(struct filesystem *filesystem, struct version **ret_vers
 	if (!error)
 		error = buffer_append_format(&text,
 					     ",\n  \"read_only\": %s,\n  \"scratch_bytes\": %zu,\n"
-					     "  \"removals_pending\": %zu,\n  \"unsaved\": %zu",
+					     "  \"removals_pending\": %zu,\n  \"unsaved\": %zu,\n"
+					     "  \"rights_questions\": %lu",
 					     filesystem->read_only ? "true" : "false",
 					     filesystem->tree.scratch_size,
-					     grace_count_removals(filesystem), unsaved_count(filesystem));
+					     grace_count_removals(filesystem), unsaved_count(filesystem),
+					     rights_question_count(filesystem->rights));
 	if (!error)
 		error = append_watch(&text, filesystem);
 	if (!error)

@@ -108,10 +108,13 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 		return -ENOENT;
 	request_unlock(request);
 	int error = store_get(store, key, VERSION_ATTRIBUTES, &request->call, &version);
+	/* Who may write there but not read is not told what is there: any name can be written. */
+	bool unreadable = error == -EACCES && !name_is_scratch(name) && !request->filesystem->read_only &&
+			  !store_check_write(store, key, &request->call);
 	request_lock(request);
 	if (error == -EACCES && name_is_scratch(name))
 		return -ENOENT;
-	if (error)
+	if (error && !unreadable)
 		return error;
 	struct node *node = tree_child(tree, parent, name);
 	if (!node && grace_hides(request->filesystem, parent, name))
@@ -120,8 +123,10 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 		node = filesystem_add_node(request->filesystem, parent, name, NODE_CONFIG);
 	if (!node)
 		return -ENOMEM;
-	if (node->kind == NODE_CONFIG)
+	if (node->kind == NODE_CONFIG && version)
 		filesystem_show_version(request->filesystem, node, version);
+	if (node->kind == NODE_CONFIG && unreadable)
+		node->stored = node->unreadable = true;
 	*ret_node = node;
 	return 0;
 }
@@ -136,7 +141,7 @@ static int lookup(struct request *request, struct node *parent, const char *name
 	if (node && node->kind == NODE_CONFIG && !node->draft) {
 		cleanup_version struct version *version = NULL;
 		error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
-		if (store_error_is_outage(error) && *node->md5)
+		if ((store_error_is_outage(error) && *node->md5) || error == -EACCES)
 			error = 0;
 	} else if (!node && (level == LEVEL_NAMESPACES || level == LEVEL_GROUPS)) {
 		return lookup_directory(request, parent, name, ret_node);
@@ -147,6 +152,32 @@ static int lookup(struct request *request, struct node *parent, const char *name
 	}
 	*ret_node = node;
 	return error;
+}
+
+/*
+ * A name that is not there may be one that this account could create, though not any name: then its directory must show that
+ * names may be created.
+ */
+static void load_right_to_create(struct request *request, struct node *parent, const char *name)
+{
+	struct tree *tree = request_tree(request);
+	enum directory_level level = tree_level(tree, parent);
+	enum name_kind kind = level == LEVEL_GROUPS ? NAME_GROUP : NAME_DATA_ID;
+
+	if ((level != LEVEL_GROUPS && level != LEVEL_CONFIGS) || request->filesystem->read_only ||
+	    !store_name_is_possible(request->filesystem->store, kind, name) || name_is_scratch(name))
+		return;
+	const struct rights_place borrowed = {
+		.namespace_id = tree_namespace_id(tree, parent),
+		.group = level == LEVEL_GROUPS ? name : tree_group(tree, parent),
+		.data_id = level == LEVEL_GROUPS ? NULL : name,
+	};
+	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
+	if (!place)
+		return;
+	request_unlock(request);
+	rights_load(request->filesystem->rights, place, RIGHT_WRITE, &request->call);
+	request_lock(request);
 }
 
 static void forget(struct filesystem *filesystem, fuse_ino_t id, uint64_t count)
@@ -184,6 +215,10 @@ void directory_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
 	request_lock(&request);
 	struct node *parent = tree_node(request_tree(&request), parent_id);
 	int error = lookup(&request, parent, name, &node);
+	if (!error)
+		error = attributes_load_rights(&request, node);
+	else if (error == -ENOENT)
+		load_right_to_create(&request, parent, name);
 	if (!error) {
 		node_count_lookup(node);
 		attributes_fill_entry(&request, node, &entry);
@@ -514,6 +549,8 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	request_lock(&request);
 	struct node *directory = tree_node(request_tree(&request), id);
 	int error = directory->names_complete ? 0 : directory_load(&request, directory);
+	if (!error)
+		error = attributes_load_rights(&request, directory);
 	/* The kernel may keep the names: when one comes or goes, the time of the directory moves, which it compares. */
 	info->cache_readdir = info->keep_cache = directory->names_complete;
 	link_handle(request.filesystem, handle);
@@ -531,8 +568,13 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 /* Are the attributes known and current, so that the kernel may have them with the name? */
 static bool has_attributes(const struct filesystem *filesystem, const struct node *node)
 {
-	return node->kind != NODE_CONFIG || node->draft ||
-	       (*node->md5 && (!strcmp(node->md5, node->listed_md5) || notify_is_told(filesystem, node)));
+	struct rights_place place;
+
+	if (node->kind == NODE_CONFIG && !node->draft &&
+	    (!*node->md5 || (strcmp(node->md5, node->listed_md5) && !notify_is_told(filesystem, node))))
+		return false;
+	return !attributes_place(filesystem, node, &place) ||
+	       rights_are_known(filesystem->rights, &place, RIGHT_READ | RIGHT_WRITE);
 }
 
 /* Appends one entry to the answer; its size, or 0 when there is no room. */
@@ -542,7 +584,7 @@ static size_t add_entry(struct request *request, char *answer, size_t room, stru
 	struct fuse_entry_param entry = { 0 };
 
 	if (!plus) {
-		attributes_fill(node, request->thread, &entry.attr);
+		attributes_fill(request->filesystem, node, request->thread, &entry.attr);
 		size_t used = fuse_add_direntry(request->fuse, answer, room, node->name, &entry.attr,
 						(off_t)offset);
 		return used > room ? 0 : used;
@@ -550,7 +592,7 @@ static size_t add_entry(struct request *request, char *answer, size_t room, stru
 	if (has_attributes(request->filesystem, node)) {
 		attributes_fill_entry(request, node, &entry);
 	} else { /* the name only: the kernel asks when somebody wants more */
-		attributes_fill(node, request->thread, &entry.attr);
+		attributes_fill(request->filesystem, node, request->thread, &entry.attr);
 	}
 	size_t used =
 		fuse_add_direntry_plus(request->fuse, answer, room, node->name, &entry, (off_t)offset);
@@ -657,6 +699,23 @@ void directory_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *in
 
 /* ----------------------------------------------------------- mkdir and rmdir */
 
+/* A group is made where configs may be put into it. With the lock, given up meanwhile. */
+static int check_group(struct request *request, struct node *parent, const char *name)
+{
+	struct rights *rights = request->filesystem->rights;
+	const struct rights_place borrowed = { tree_namespace_id(request_tree(request), parent), name, NULL };
+	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
+
+	if (!place)
+		return -ENOMEM;
+	request_unlock(request);
+	int error = rights_load(rights, place, RIGHT_WRITE, &request->call);
+	request_lock(request);
+	if (error)
+		return error;
+	return rights_peek(rights, place) & RIGHT_WRITE ? 0 : -EACCES;
+}
+
 static int make_directory(struct request *request, struct node *parent, const char *name, mode_t mode,
 			  struct node **ret_node)
 {
@@ -684,6 +743,8 @@ static int make_directory(struct request *request, struct node *parent, const ch
 		request_unlock(request);
 		error = store_create_namespace(store, name, &request->call);
 		request_lock(request);
+	} else {
+		error = check_group(request, parent, name);
 	}
 	if (error)
 		return error;

@@ -218,7 +218,10 @@ int draft_change(struct handle *handle)
 	/* Others here saved since this handle was opened, nobody elsewhere: go on from what they saved. */
 	if (node->last_commit && handle->remote_changes == node->remote_changes)
 		base = node->last_commit;
+	bool is_new = !node->draft;
 	int error = draft_change_directly(node, base, &handle->writer);
+	if (!error && is_new)
+		node->draft->blind = handle->blind;
 	if (!error)
 		handle->last_change = node->change_count;
 	return error;
@@ -227,6 +230,7 @@ int draft_change(struct handle *handle)
 void draft_show_committed(struct node *node, struct version *version, struct timespec modified)
 {
 	node->stored = true;
+	node->unreadable = version->unconfirmed;
 	node->deferred = false;
 	node->failed_process = 0;
 	node_set_error(node, NULL);
@@ -244,6 +248,7 @@ struct commit {
 	struct key *key;
 	struct buffer content;
 	struct version *base;
+	bool blind;
 	struct version *theirs; /* what the store has instead, after a conflict */
 	struct writer writer;
 	uint64_t change; /* number of the last change in content */
@@ -269,7 +274,8 @@ static int commit_prepare(const struct filesystem *filesystem, const struct node
 	if (!commit->key ||
 	    buffer_append(&commit->content, draft->content.data, draft->content.size))
 		return -ENOMEM;
-	commit->base = version_hold(draft->base);
+	commit->blind = draft->blind;
+	commit->base = draft->blind ? NULL : version_hold(draft->base);
 	commit->writer = draft->writer;
 	commit->change = node->change_count;
 	commit->modified = draft->modified;
@@ -333,6 +339,7 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 		.size = commit->content.size,
 		.base = commit->base,
 		.new_type = name_type(commit->key->data_id),
+		.blind = commit->blind,
 	};
 	char text[KEY_TEXT_SIZE];
 	/* Whoever closes last, or has it saved later: it is what the writer wrote. */

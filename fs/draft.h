@@ -37,6 +37,7 @@
 struct draft {
 	struct buffer content;
 	struct version *base; /* NULL: the server has no such config */
+	bool blind; /* what the server has can't be read, so it can't be compared with either */
 	struct timespec modified; /* time of the last write, or as set by utimens */
 	struct writer writer; /* of the last change */
 	mode_t mode_before; /* of the node when the draft was made: shows again when nothing comes of it */
@@ -49,6 +50,7 @@ struct handle {
 	struct handle *next_open, *previous_open; /* of the filesystem */
 	int flags; /* of open */
 	bool may_write;
+	bool blind; /* opened to be written anew by somebody who may not read it */
 	bool is_cached; /* read through the page cache: reads return the current version, not that of the open */
 	struct version *version; /* what reads return; NULL: there was none */
 	unsigned remote_changes; /* of the node, when version was taken */

@@ -44,13 +44,16 @@ void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 	if (node->kind == NODE_CONFIG && node->parent &&
 	    !(node->draft && draft_is_visible_to(node, request.thread)))
 		error = attributes_load(&request, node, VERSION_ATTRIBUTES, &version);
-	if (store_error_is_outage(error) && *node->md5)
+	/* What can't be read (any more) is there all the same; its mode says so. */
+	if ((store_error_is_outage(error) && *node->md5) || error == -EACCES)
 		error = 0;
+	if (!error)
+		error = attributes_load_rights(&request, node);
 	/* Gone: who has it open may go on; for others the name may be there again, with another node. */
 	if (error == -ENOENT)
 		error = node->references ? 0 : -ESTALE;
 	double timeout_s = attributes_timeout_s(request.filesystem, node);
-	attributes_fill(node, request.thread, &stat);
+	attributes_fill(request.filesystem, node, request.thread, &stat);
 	request_unlock(&request);
 	if (error)
 		request_reply_error(&request, error);
@@ -74,17 +77,6 @@ static int set_owner(const struct request *request, struct node *node, const str
 	if ((to_set & FUSE_SET_ATTR_GID) && stat->st_gid != node->gid)
 		return -EPERM;
 	return 0;
-}
-
-/* A mode may only be narrowed: what Nacos and the mount grant is the ceiling. */
-static void set_mode(const struct request *request, struct node *node, mode_t mode)
-{
-	mode &= 07777;
-	if (node->kind == NODE_CONFIG)
-		mode &= filesystem_file_mode(request->filesystem);
-	else if (!node_is_scratch(node))
-		mode &= filesystem_directory_mode(request->filesystem);
-	node->mode = mode;
 }
 
 /* Times of a config are kept until its content changes; the server has no place for them. */
@@ -156,13 +148,13 @@ void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set,
 	if (!error && (to_set & FUSE_SET_ATTR_SIZE))
 		error = set_size(&request, node, info ? handle_of(info) : NULL, stat->st_size);
 	if (!error && (to_set & FUSE_SET_ATTR_MODE))
-		set_mode(&request, node, stat->st_mode);
+		attributes_set_mode(request.filesystem, node, stat->st_mode);
 	if (!error) {
 		set_times(node, stat, to_set);
 		node->changed = clock_now();
 	}
 	double timeout_s = attributes_timeout_s(request.filesystem, node);
-	attributes_fill(node, request.thread, &shown);
+	attributes_fill(request.filesystem, node, request.thread, &shown);
 	request_unlock(&request);
 	if (error)
 		request_reply_error(&request, error);
@@ -214,31 +206,56 @@ void file_readlink(fuse_req_t fuse, fuse_ino_t id)
 
 /* --------------------------------------------------------------------- open */
 
+/*
+ * What this account may not do is refused here, because some programs never look at what close says. With the lock, which is
+ * given up meanwhile.
+ */
+static int check_rights(struct request *request, const struct node *node, int flags)
+{
+	struct store *store = request->filesystem->store;
+	bool reads = (flags & O_ACCMODE) != O_WRONLY && node->stored;
+	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	int error = 0;
+
+	if (!node->parent)
+		return 0;
+	struct key borrowed = tree_key(request_tree(request), node->parent, node->name);
+	cleanup_free struct key *key = key_copy(&borrowed);
+	if (!key)
+		return -ENOMEM;
+	request_unlock(request);
+	if (reads)
+		error = store_check_read(store, key, &request->call);
+	if (!error && writes)
+		error = store_check_write(store, key, &request->call);
+	request_lock(request);
+	return error;
+}
+
 static int open_config(struct request *request, struct node *node, int flags, struct handle **ret_handle)
 {
 	cleanup_version struct version *version = NULL;
 	cleanup_version struct version *read = NULL;
 	bool for_writing = (flags & O_ACCMODE) != O_RDONLY;
+	bool blind = false;
 
 	if (for_writing && request->filesystem->read_only)
 		return -EROFS;
-	int error = attributes_load(request, node, VERSION_WHOLE, &version);
-	/* What can't be decrypted can be written anew, not read or added to. */
+	int error = check_rights(request, node, flags);
+	if (!error)
+		error = attributes_load(request, node, VERSION_WHOLE, &version);
+	/* What may be written but not read can be written anew; so can what can't be decrypted. */
+	if (error == -EACCES && for_writing && (flags & O_TRUNC) && node->unreadable &&
+	    !check_rights(request, node, O_WRONLY)) {
+		error = 0;
+		blind = true;
+	}
 	bool anew = for_writing && ((flags & O_TRUNC) ||
 				    (error == -EBADMSG && !(flags & (O_RDWR | O_APPEND))));
 	if (anew && (error == -EBADMSG || error == -ENOKEY))
 		error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
 	if (!error && node->parent && node->content.memory)
 		node->parent->has_secrets = true;
-	if (!error && for_writing && node->parent) {
-		struct key borrowed = tree_key(request_tree(request), node->parent, node->name);
-		cleanup_free struct key *key = key_copy(&borrowed);
-		if (!key)
-			return -ENOMEM;
-		request_unlock(request);
-		error = store_check_write(request->filesystem->store, key, &request->call);
-		request_lock(request);
-	}
 	if (!error)
 		error = for_writing ? 0 : draft_version_for_reader(node, version, &read);
 	if (error)
@@ -247,6 +264,7 @@ static int open_config(struct request *request, struct node *node, int flags, st
 	struct handle *handle = handle_new(request->filesystem, node, flags, for_writing ? version : read, &writer);
 	if (!handle)
 		return -ENOMEM;
+	handle->blind = blind;
 	if (for_writing && (flags & O_TRUNC)) {
 		error = draft_change(handle);
 		if (error) {

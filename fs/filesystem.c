@@ -9,15 +9,13 @@
 /* Servers were seen to take up to 2 s for each MiB. */
 #define TIME_PER_MIB_MS 3000
 
-mode_t filesystem_file_mode(const struct filesystem *filesystem)
+mode_t filesystem_mode(const struct filesystem *filesystem, bool is_directory, unsigned rights)
 {
-	return FILE_MODE & ~filesystem->umask & (filesystem->read_only ? 0444 : 0777);
-}
+	mode_t mode = (rights & RIGHT_READ ? 0444 : 0) | (rights & RIGHT_WRITE ? 0222 : 0);
 
-mode_t filesystem_directory_mode(const struct filesystem *filesystem)
-{
-	/* Who may read names may pass through. */
-	return (DIRECTORY_MODE | 0007) & ~filesystem->umask & (filesystem->read_only ? 0555 : 0777);
+	/* A directory that can't be listed still leads on. Others see no files, whatever the mask. */
+	mode = is_directory ? mode | 0111 : mode & 0660;
+	return mode & ~filesystem->umask & (filesystem->read_only ? 0555 : 0777);
 }
 
 int64_t filesystem_directory_timeout_ms(const struct filesystem *filesystem)
@@ -37,8 +35,7 @@ struct node *filesystem_add_node(struct filesystem *filesystem, struct node *par
 
 	if (!node)
 		return NULL;
-	node->mode = node_is_directory(node) ? filesystem_directory_mode(filesystem) :
-					       filesystem_file_mode(filesystem);
+	node->mode = MODE_ANY;
 	node->uid = filesystem->uid;
 	node->gid = filesystem->gid;
 	node->modified = node->changed = clock_now();

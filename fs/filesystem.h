@@ -14,6 +14,7 @@
 
 #include "fs/process.h"
 #include "fs/tree.h"
+#include "store/rights.h"
 #include "store/store.h"
 
 struct fuse_session;
@@ -26,6 +27,7 @@ struct directory_handle;
 
 struct filesystem {
 	struct store *store; /* not owned */
+	struct rights *rights; /* of the account that the store asks with; not owned */
 	struct tree tree;
 	struct grace *grace;
 	struct notify *notify;
@@ -56,12 +58,11 @@ struct filesystem {
 #define SCRATCH_TOTAL_LIMIT ((size_t)256 << 20)
 #define SCRATCH_COUNT_LIMIT 65536
 
-#define FILE_MODE 0660
-#define DIRECTORY_MODE 0770
+/* The bits of a node that chmod never narrowed. */
+#define MODE_ANY 07777
 
-/* The permission bits that Nacos and the mount grant: nobody can widen them. */
-mode_t filesystem_file_mode(const struct filesystem *filesystem);
-mode_t filesystem_directory_mode(const struct filesystem *filesystem);
+/* The permission bits that somebody with these rights (RIGHT_READ, RIGHT_WRITE) has through the umask of the mount. */
+mode_t filesystem_mode(const struct filesystem *filesystem, bool is_directory, unsigned rights);
 
 /*
  * How long a request may ask the server while its whole directory waits for it (LOOKUP, READDIR, CREATE, UNLINK, RENAME,

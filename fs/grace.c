@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/attributes.h"
 #include "fs/draft.h"
 #include "fs/notify.h"
 #include "fs/scratch.h"
@@ -263,10 +264,14 @@ static void keep_as_scratch(struct filesystem *filesystem, struct node *node)
 {
 	const struct buffer *content = &node->draft->content;
 
-	if (scratch_from_config(&filesystem->tree, node, content->data, content->size))
+	mode_t mode = attributes_mode(filesystem, node);
+
+	if (scratch_from_config(&filesystem->tree, node, content->data, content->size)) {
 		log_error("%s: out of memory, its text is lost", node->name);
-	else
-		log_error("%s: kept in memory only, copy it away", node->name);
+		return;
+	}
+	node->mode = mode;
+	log_error("%s: kept in memory only, copy it away", node->name);
 }
 
 static void run_save(struct filesystem *filesystem, struct task *task, struct call *call)

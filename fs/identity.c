@@ -80,6 +80,7 @@ static int open_user(const struct command_line *command_line, struct call *call,
 		.command_line = command_line,
 		.username = user->username,
 		.login_file = user->path,
+		.rights_off = true,
 		.fresh_ms = 0,
 	};
 	error = stack_open(&options, call, &user->stack);

@@ -1,7 +1,7 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cipher > identities > (fs/stack.h: cache > nacos)
+ *	file system operations > cipher > identities > (fs/stack.h: cache > rights > nacos)
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  */
@@ -106,6 +106,8 @@ static int open_stack(struct program *program, struct call *call)
 		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
 		.username = options->username,
 		.password_file = options->password_file,
+		/* Of whom would the modes be? The server has the word then. */
+		.rights_off = options->rights == RIGHTS_OFF || options->identity != IDENTITY_MOUNT,
 		.fresh_ms = CACHE_FRESH_MS,
 	};
 
@@ -205,6 +207,7 @@ static int build_filesystem(struct program *program)
 	for (size_t i = 0; i < options->namespaces.count; i++)
 		program->namespaces[i] = options->namespaces.items[i];
 	filesystem->store = program->cipher_store;
+	filesystem->rights = program->stack.rights;
 	filesystem->secret_memory = &secret_memory;
 	filesystem->server_text = command_line->source_text;
 	filesystem->read_only = options->read_only;
@@ -221,7 +224,7 @@ static int build_filesystem(struct program *program)
 	if (error)
 		return error;
 	struct node *root = filesystem->tree.root;
-	root->mode = filesystem_directory_mode(filesystem);
+	root->mode = MODE_ANY;
 	root->uid = filesystem->uid;
 	root->gid = filesystem->gid;
 	root->modified = root->changed = clock_now();
@@ -364,6 +367,7 @@ static int serve(struct program *program)
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
 	touch_stop(&program->filesystem);
+	rights_stop(program->stack.rights);
 	notify_stop(&program->filesystem);
 	grace_stop(&program->filesystem);
 	stack_stop(&program->stack);

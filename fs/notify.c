@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/attributes.h"
 #include "fs/draft.h"
 #include "fs/grace.h"
 #include "fs/touch.h"
@@ -58,6 +59,20 @@ void notify_about_attributes(struct filesystem *filesystem, struct node *node)
 {
 	if (notify_is_within_sight(node))
 		notify_notice(filesystem, node, WAKE_ATTRIBUTES);
+}
+
+void notify_rights(void *arg)
+{
+	struct filesystem *filesystem = arg;
+	const struct tree *tree = &filesystem->tree;
+
+	atomic_fetch_add(&filesystem->notify->events, 1);
+	pthread_mutex_lock(&filesystem->tree.lock);
+	for (size_t i = 0; i < tree->bucket_count; i++)
+		for (struct node *node = tree->by_id[i]; node; node = node->next_by_id)
+			if (node->shown_mode && (node->shown_mode & 07777) != attributes_mode(filesystem, node))
+				notify_about_attributes(filesystem, node);
+	pthread_mutex_unlock(&filesystem->tree.lock);
 }
 
 void notify_created(struct filesystem *filesystem, struct node *node)

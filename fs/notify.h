@@ -68,6 +68,9 @@ bool notify_add_absent(struct filesystem *filesystem, const struct node *parent,
 /* Does the store tell of all that appears or vanishes in the namespace? */
 bool notify_watches_names(const struct filesystem *filesystem, const char *namespace_id);
 
+/* What the account may do is not what it was (rights_set_changed()); arg is the filesystem. No lock. */
+void notify_rights(void *arg);
+
 /* The content that is shown changed; others should read it. */
 void notify_content(struct filesystem *filesystem, struct node *node);
 

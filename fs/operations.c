@@ -199,6 +199,9 @@ static void operations_init(void *userdata, struct fuse_conn_info *connection)
 	error = notify_start(filesystem);
 	if (error)
 		log_error("can't start a thread, changes are not told: %s", strerror(-error));
+	rights_set_changed(filesystem->rights, notify_rights, filesystem);
+	if (rights_start(filesystem->rights))
+		log_error("can't start a thread: rights are only asked for when they are needed");
 	if (!pthread_create(&counter, NULL, wait_for_count_signals, NULL))
 		pthread_detach(counter);
 #ifdef HAVE_SYSTEMD

@@ -94,6 +94,9 @@ static const struct option_entry option_table[] = {
 	  "Group of what is shown, a name or a number (default: that of who mounts)" },
 	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
 	  "Permission bits to take away from what is shown, octal" },
+	/* in the order of enum rights_mode */
+	{ "rights", OPTION_CHOICE, FIELD(rights), "self|off", "self", 0,
+	  "How the modes are found: self, what the account may do; off, everything is shown as if it were allowed" },
 	/* in the order of enum identity_kind */
 	{ "identity", OPTION_CHOICE, FIELD(identity), "mount|caller|caller_or_mount", "mount", 0,
 	  "With whose login the server is asked: the mount's, or that of each local user; users without one get nothing, or "

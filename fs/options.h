@@ -47,6 +47,7 @@ enum identity_kind {
 	IDENTITY_CALLER, /* the local user's own; others get nothing */
 	IDENTITY_CALLER_OR_MOUNT,
 };
+enum rights_mode { RIGHTS_SELF, RIGHTS_OFF };
 
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
@@ -66,6 +67,7 @@ struct mount_options {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	enum rights_mode rights;
 	enum identity_kind identity;
 	char *identities_directory; /* with IDENTITY_CALLER and IDENTITY_CALLER_OR_MOUNT */
 	enum key_service_kind key_service;

@@ -44,6 +44,17 @@ static int check_write(struct request *request, const struct key *key)
 
 /* ------------------------------------------------------------------- unlink */
 
+/* What can't be read can't be kept for a grace: it is removed at once, whatever it is. */
+static int remove_unread(struct request *request, struct node *node, const struct key *key)
+{
+	request_unlock(request);
+	int error = store_remove(request->filesystem->store, key, NULL, &request->call);
+	request_lock(request);
+	if (!error && node->parent)
+		tree_unlink(request_tree(request), node);
+	return error;
+}
+
 /* Hides a config that the server has, to be removed when the grace is over. */
 static int unlink_stored(struct request *request, struct node *node)
 {
@@ -55,6 +66,10 @@ static int unlink_stored(struct request *request, struct node *node)
 	if (!key)
 		return -ENOMEM;
 	int error = attributes_load(request, node, VERSION_WHOLE, &version);
+	if (error == -EACCES && node->unreadable) {
+		error = check_write(request, key);
+		return error ? error : remove_unread(request, node, key);
+	}
 	if (!error)
 		error = check_write(request, key);
 	if (error || !node->parent)
@@ -126,6 +141,7 @@ struct renaming {
 	struct node *target; /* NULL: no such node here */
 	struct version *target_version; /* what the server has under the new name; NULL: nothing */
 	bool target_is_theirs; /* it is newer than the temp file; what that was made from is not known any more */
+	bool blind; /* that can't be read */
 	struct key *key, *new_key; /* NULL where it is no place for configs */
 };
 
@@ -180,7 +196,8 @@ static int load_target(struct renaming *renaming, bool scratch_name)
 	error = store_get(store, renaming->new_key, VERSION_WHOLE, &request->call,
 			  &renaming->target_version);
 	request_lock(request);
-	if (error == -ENOENT || (error == -EACCES && scratch_name))
+	renaming->blind = error == -EACCES && !scratch_name;
+	if (error == -ENOENT || error == -EACCES)
 		return 0;
 	return error;
 }
@@ -195,7 +212,9 @@ static void finish_config(const struct renaming *renaming, struct version *versi
 	draft_show_committed(node, version, modified);
 	node->uid = renaming->request->filesystem->uid;
 	node->gid = renaming->request->filesystem->gid;
-	node->mode &= filesystem_file_mode(renaming->request->filesystem);
+	mode_t mode = node->mode;
+	node->mode = MODE_ANY;
+	attributes_set_mode(renaming->request->filesystem, node, mode);
 	for (struct handle *writer = node->writers; writer; writer = writer->next_writer) {
 		version_drop(writer->version);
 		writer->version = version_hold(version);
@@ -289,6 +308,7 @@ static int save_scratch(struct renaming *renaming)
 			.size = content.size,
 			.base = renaming->target_version,
 			.new_type = name_type(renaming->new_name),
+			.blind = renaming->blind,
 		};
 		error = store_version(renaming, &put, renaming->new_key, &version);
 		if (error)
@@ -320,9 +340,13 @@ static int hide_config(struct renaming *renaming)
 	const struct buffer *content = source->draft ? &source->draft->content : &version->content;
 	if (source->stored)
 		error = grace_hide(request->filesystem, source, version, false);
+	mode_t mode = attributes_mode(request->filesystem, source);
 	if (!error)
 		error = scratch_from_config(request_tree(request), source, content->data, content->size);
-	return error ? error : move_node(renaming);
+	if (error)
+		return error;
+	source->mode = mode;
+	return move_node(renaming);
 }
 
 /* Puts back what was under the new name, after the second half of a move failed. */
@@ -384,6 +408,9 @@ static int move_config(struct renaming *renaming)
 	cleanup_buffer_wipe struct buffer content = BUFFER_INIT_IN(source->content.memory);
 	int error = attributes_load(request, source, VERSION_WHOLE, &version);
 
+	if (!error && renaming->blind)
+		error = call_fail(&request->call, -EACCES, "%s: can't be read, so it can't be replaced by another config",
+				  renaming->new_name);
 	if (error)
 		return error;
 	bool was_stored = version;

@@ -80,6 +80,12 @@ int stack_open(const struct stack_options *options, struct call *call, struct st
 		.refresh_ms = (int64_t)options->command_line->options.refresh_seconds * 1000,
 	};
 
+	const struct rights_options rights_options = {
+		.off = options->rights_off,
+		.read_only = options->command_line->options.read_only,
+		.fresh_ms = cache_options.refresh_ms,
+	};
+
 	memset(stack, 0, sizeof(*stack));
 	int error = connect_client(options, call, stack);
 	if (!error)
@@ -87,7 +93,9 @@ int stack_open(const struct stack_options *options, struct call *call, struct st
 	if (!error)
 		error = nacos_store_new(stack->transport, &stack->nacos);
 	if (!error)
-		error = cache_new(stack->nacos, &cache_options, &stack->cache);
+		error = rights_new(stack->nacos, &rights_options, &stack->rights);
+	if (!error)
+		error = cache_new(rights_store(stack->rights), &cache_options, &stack->cache);
 	stack->top = stack->cache;
 	return error;
 }
@@ -108,6 +116,7 @@ void stack_close(struct stack *stack)
 {
 	stack_stop(stack);
 	store_free(stack->cache);
+	rights_free(stack->rights);
 	store_free(stack->nacos);
 	nacos_transport_free(stack->transport);
 	nacos_client_free(stack->client);

@@ -1,7 +1,7 @@
 /*
  * The part of the stack of stores that belongs to one account of the server:
  *
- *	cache > nacos
+ *	cache > rights > nacos
  *
  * with the client and the transport below it. The mount has one, and with identity=caller each local user who has a
  * login of his own. What is above it (identities, cipher) and below the same roof is fs/main.c's.
@@ -14,6 +14,7 @@
 #include "fs/command_line.h"
 #include "nacos/client.h"
 #include "nacos/transport.h"
+#include "store/rights.h"
 #include "store/store.h"
 #include "util/call.h"
 
@@ -22,6 +23,7 @@ struct stack_options {
 	struct nacos_credentials_source credentials; /* an access key, if get is not NULL */
 	const char *username; /* NULL: no login */
 	const char *password_file, *login_file; /* one of them (nacos/client.h) */
+	bool rights_off; /* nobody wants to know ahead what the account may do */
 	int64_t fresh_ms; /* how long a version is served without asking where changes are not told */
 };
 
@@ -29,6 +31,7 @@ struct stack {
 	struct nacos_client *client;
 	struct nacos_transport *transport;
 	struct store *nacos;
+	struct rights *rights;
 	struct store *cache;
 	struct store *top;
 };

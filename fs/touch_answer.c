@@ -109,7 +109,7 @@ void touch_answer_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info 
 		return;
 	}
 	request_lock(&request);
-	attributes_fill(tree_node(request_tree(&request), id), request.thread, &stat);
+	attributes_fill(request.filesystem, tree_node(request_tree(&request), id), request.thread, &stat);
 	request_unlock(&request);
 	show_writable(&request, &stat);
 	fuse_reply_attr(fuse, &stat, 0);
@@ -127,7 +127,7 @@ void touch_answer_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int
 	request_lock(&request);
 	struct node *node = tree_node(request_tree(&request), id);
 	double timeout_s = attributes_timeout_s(request.filesystem, node);
-	attributes_fill(node, request.thread, &shown);
+	attributes_fill(request.filesystem, node, request.thread, &shown);
 	request_unlock(&request);
 	fuse_reply_attr(fuse, &shown, timeout_s);
 	notify_recheck(&request, id);

@@ -79,13 +79,19 @@ struct node {
 	struct node *next_noticed;
 
 	/* All: what stat shows. */
-	mode_t mode; /* permission bits */
+	/*
+	 * Permission bits. Of what the store has, those that chmod left: what is shown is what is granted of them
+	 * (attributes_mode()).
+	 */
+	mode_t mode;
+	mode_t shown_mode; /* what somebody was told last, of the store's; with S_IFMT */
 	uid_t uid;
 	gid_t gid;
 	struct timespec modified, changed;
 
 	/* Configs. */
 	bool stored; /* the server has a config of this name, as far as known */
+	bool unreadable; /* the server refused to let this account read it */
 	uint64_t size; /* of the content that is shown, like md5; valid where md5 is not "" */
 	char md5[HASH_MD5_HEX_SIZE];
 	uint64_t shown_serial; /* of the version shown: older ones that come late are not shown any more */

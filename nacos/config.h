@@ -105,7 +105,8 @@ int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key
 
 /*
  * May this account write (and so remove) the config, which need not exist? 0 or -EACCES. Publishes an empty content,
- * which servers refuse after they have checked the right: nothing is ever written.
+ * which servers refuse after they have checked the right: nothing is ever written. With a data_id (and a group) of "*",
+ * which is no name, the question is for all of the group (of the namespace).
  */
 int nacos_config_check_write(struct nacos_client *client, const struct nacos_key *key, struct call *call);
 

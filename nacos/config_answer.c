@@ -431,6 +431,7 @@ int nacos_config_answer_read_write_check(const struct http_answer *answer, const
 	if (answer->status == 400 || answer->status == 429)
 		return 0;
 	if (answer->status == 500 && (nacos_answer_has_text(answer, "Required") ||
+				      nacos_answer_has_text(answer, "invalid") ||
 				      nacos_answer_has_text(answer, "content")))
 		return 0;
 	if (answer->status == 200)

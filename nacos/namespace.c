@@ -120,6 +120,29 @@ int nacos_namespace_create(struct nacos_client *client, const char *id, struct c
 	return error;
 }
 
+int nacos_namespace_check_create(struct nacos_client *client, struct call *call)
+{
+	struct nacos_features features = nacos_client_features(client);
+	const struct nacos_generation *generation = features.generation;
+	cleanup_http_answer struct http_answer answer = { 0 };
+	cleanup_buffer struct buffer form = BUFFER_INIT;
+	struct nacos_request request = {
+		.api = &generation->namespace_create,
+		.what = "right to create namespaces",
+		.form = &form,
+		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
+	};
+	int error;
+
+	/* No id may have such a character, and there is no name at all: either is enough to be refused. */
+	if (form_append(&form, generation->create_parameter, "?"))
+		return call_fail(call, -ENOMEM, "%s: out of memory", request.what);
+	error = nacos_request_send_simple(client, &request, call, &answer);
+	if (error)
+		return error;
+	return nacos_namespace_answer_read_create_check(&answer, request.what, call);
+}
+
 int nacos_namespace_remove(struct nacos_client *client, const char *id, struct call *call)
 {
 	struct nacos_features features = nacos_client_features(client);

@@ -30,6 +30,12 @@ int nacos_namespace_list(struct nacos_client *client, struct call *call, struct 
 int nacos_namespace_create(struct nacos_client *client, const char *id, struct call *call);
 
 /*
+ * May this account create namespaces? 0, -EACCES, -EOPNOTSUPP. Asks for one with an id and a name that no server takes, which
+ * it says only after it has checked the right.
+ */
+int nacos_namespace_check_create(struct nacos_client *client, struct call *call);
+
+/*
  * Removes a namespace from the list. Its configs, if it has any, are NOT removed by servers and stay readable by id:
  * the caller makes sure that there are none.
  */

@@ -177,3 +177,14 @@ int nacos_namespace_answer_read_remove(const struct http_answer *answer, bool wr
 		return error;
 	return fail_change(answer, what, call);
 }
+
+int nacos_namespace_answer_read_create_check(const struct http_answer *answer, const char *what,
+					     struct call *call)
+{
+	if (answer->status == 404 || answer->status == 405)
+		return call_fail(call, -EOPNOTSUPP, "%s: the server has no such call", what);
+	if (answer->status == 400 || (answer->status == 200 && body_is(answer, "false")) ||
+	    (answer->status == 500 && nacos_answer_has_text(answer, "Required")))
+		return 0;
+	return nacos_answer_fail(answer, what, call);
+}

@@ -24,4 +24,8 @@ int nacos_namespace_answer_read_create(const struct http_answer *answer, bool wr
 int nacos_namespace_answer_read_remove(const struct http_answer *answer, bool wrapped,
 				       const char *what, struct call *call);
 
+/* The outcome of asking for a namespace that can't be: 0 when that is all the server had against it. */
+int nacos_namespace_answer_read_create_check(const struct http_answer *answer, const char *what,
+					     struct call *call);
+
 #endif

@@ -9,7 +9,6 @@
 #include "util/log.h"
 
 #define IDLE_LIMIT 50000 /* entries without a version */
-#define WRITE_RIGHT_MS 60000 /* how long a granted right to write is believed without asking */
 
 static struct cache *cache_of(struct store *store)
 {
@@ -379,12 +378,12 @@ static int cache_put(struct store *store, const struct key *key, const struct pu
 
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = cache_find_entry(cache, key, !error);
-	if (!error && entry) {
+	if (!error && entry && version->unconfirmed) {
+		entry_set(cache, entry, ENTRY_UNKNOWN, NULL); /* not to be read here either */
+	} else if (!error && entry) {
 		entry_set_own(cache, entry, ENTRY_PRESENT, version, put->base);
 	} else if (entry) {
 		entry->fresh_until_ms = 0;
-		if (error == -EACCES)
-			entry->may_write_until_ms = 0;
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (error)
@@ -411,21 +410,12 @@ static int cache_remove(struct store *store, const struct key *key, const struct
 
 static int cache_check_write(struct store *store, const struct key *key, struct call *call)
 {
-	struct cache *cache = cache_of(store);
+	return store_check_write(cache_of(store)->lower, key, call);
+}
 
-	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, true);
-	bool known = entry && entry->may_write_until_ms > clock_monotonic_ms();
-	pthread_mutex_unlock(&cache->lock);
-	if (known)
-		return 0;
-	int error = store_check_write(cache->lower, key, call);
-	pthread_mutex_lock(&cache->lock);
-	entry = cache_find_entry(cache, key, false);
-	if (!error && entry)
-		entry->may_write_until_ms = clock_monotonic_ms() + WRITE_RIGHT_MS;
-	pthread_mutex_unlock(&cache->lock);
-	return error;
+static int cache_check_read(struct store *store, const struct key *key, struct call *call)
+{
+	return store_check_read(cache_of(store)->lower, key, call);
 }
 
 /* ------------------------------------------------------------ handed through */
@@ -519,6 +509,7 @@ static const struct store_operations cache_operations = {
 	.put = cache_put,
 	.remove = cache_remove,
 	.check_write = cache_check_write,
+	.check_read = cache_check_read,
 	.list = cache_list,
 	.check_any = cache_check_any,
 	.list_namespaces = cache_list_namespaces,

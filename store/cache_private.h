@@ -27,7 +27,6 @@ struct entry {
 	enum entry_state state;
 	struct version *version; /* when ENTRY_PRESENT */
 	int64_t fresh_until_ms;
-	int64_t may_write_until_ms;
 	bool fetching;
 	unsigned users; /* calls that hold a pointer to it while the lock is not held */
 	unsigned puts; /* changes of ours: a fetch that began before one is worth nothing after it */

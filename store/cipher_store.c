@@ -225,6 +225,11 @@ static int cipher_store_check_write(struct store *store, const struct key *key, 
 	return store_check_write(lower_of(store), key, call);
 }
 
+static int cipher_store_check_read(struct store *store, const struct key *key, struct call *call)
+{
+	return store_check_read(lower_of(store), key, call);
+}
+
 static int cipher_store_list(struct store *store, const char *namespace_id, const char *group,
 			     struct call *call, struct listing **ret_listing)
 {
@@ -294,6 +299,7 @@ static const struct store_operations cipher_store_operations = {
 	.put = cipher_store_put,
 	.remove = cipher_store_remove,
 	.check_write = cipher_store_check_write,
+	.check_read = cipher_store_check_read,
 	.list = cipher_store_list,
 	.check_any = cipher_store_check_any,
 	.list_namespaces = cipher_store_list_namespaces,

@@ -213,6 +213,11 @@ static int identity_check_write(struct store *store, const struct key *key, stru
 	WITH_STACK_OF_CALLER(store, call, store_check_write(lower, key, call));
 }
 
+static int identity_check_read(struct store *store, const struct key *key, struct call *call)
+{
+	WITH_STACK_OF_CALLER(store, call, store_check_read(lower, key, call));
+}
+
 static int identity_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
 			 struct listing **ret_listing)
 {
@@ -292,6 +297,7 @@ static const struct store_operations identity_operations = {
 	.put = identity_put,
 	.remove = identity_remove,
 	.check_write = identity_check_write,
+	.check_read = identity_check_read,
 	.list = identity_list,
 	.check_any = identity_check_any,
 	.list_namespaces = identity_list_namespaces,

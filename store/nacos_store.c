@@ -218,7 +218,7 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 		.schema = metadata->schema,
 		.encrypted_data_key = put->data_key ? put->data_key : metadata->encrypted_data_key,
 		.source_user = source_user.size ? source_user.data : NULL,
-		.cas_md5 = put->base ? put->base->md5 : NACOS_MD5_OF_NOTHING,
+		.cas_md5 = put->blind ? NULL : put->base ? put->base->md5 : NACOS_MD5_OF_NOTHING,
 	};
 	struct call part;
 	int64_t left_ms = call_left_ms(call);
@@ -229,14 +229,53 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 	return error ? call_fail(call, error, "%s", part.reason) : 0;
 }
 
+/*
+ * Where this account may write but not read, nothing can be compared, kept or read back: its description goes, and the server's
+ * yes is believed. What can't be told from nothing that way is refused: a lost answer, and ciphertext whose data key a
+ * server may lose.
+ */
+static int put_blindly(const struct putting *putting, struct call *call, struct version **ret_version)
+{
+	const struct put *put = putting->put;
+	const struct nacos_config nothing = { 0 };
+	bool uncertain = false;
+	char md5[HASH_MD5_HEX_SIZE];
+
+	if (put->base || (put->data_key && *put->data_key))
+		return call_fail(call, -EACCES, "%s: this account may not read it, so it can't be saved safely",
+				 putting->text);
+	int error = publish(putting, &nothing, put->new_type, call, &uncertain);
+	if (error && uncertain)
+		return call_fail(call, error, "%s: whether it was saved is not known, this account may not read it",
+				 putting->text);
+	if (!error)
+		error = hash_md5_hex(put->content, put->size, md5);
+	if (error)
+		return error;
+	cleanup_buffer struct buffer content = BUFFER_INIT;
+	if (buffer_append(&content, put->content, put->size))
+		return -ENOMEM;
+	struct version *version = version_new(&content, md5, put->new_type ? put->new_type : "", 0);
+	if (!version)
+		return -ENOMEM;
+	version->unconfirmed = true;
+	*ret_version = version;
+	return 0;
+}
+
 static int put_compared(const struct putting *putting, struct call *call, struct version **ret_version)
 {
 	cleanup_nacos_config struct nacos_config now = { 0 };
 	int error = nacos_config_get_detail(putting->client, &putting->wire, call, &now);
 	bool exists = !error;
 
+	if (error == -EACCES && !putting->put->base)
+		return put_blindly(putting, call, ret_version);
 	if (error && error != -ENOENT)
 		return error;
+	if (exists && putting->put->blind)
+		return call_fail(call, -EBUSY, "%s: this account was just allowed to read it: open it again",
+				 putting->text);
 	error = compare_with_base(putting, exists ? &now : NULL, call);
 	if (error < 0)
 		return error;
@@ -278,6 +317,8 @@ static int nacos_store_remove(struct store *store, const struct key *key, const 
 	char text[KEY_TEXT_SIZE];
 	cleanup_nacos_config struct nacos_config now = { 0 };
 
+	if (!base)
+		return nacos_config_remove(client, &wire, call);
 	key_format(key, text, sizeof(text));
 	int error = nacos_config_get_detail(client, &wire, call, &now);
 	if (error)
@@ -307,7 +348,15 @@ static int nacos_store_check_write(struct store *store, const struct key *key, s
 {
 	struct nacos_key wire = wire_key(key);
 
+	/* "*" is no name, which gRPC has no clear answer to. */
+	if (!strcmp(key->data_id, "*"))
+		return nacos_config_check_write(client_of(store), &wire, call);
 	return nacos_transport_check_write(transport_of(store), &wire, call);
+}
+
+static int nacos_store_check_create(struct store *store, struct call *call)
+{
+	return nacos_namespace_check_create(client_of(store), call);
 }
 
 static int nacos_store_list(struct store *store, const char *namespace_id, const char *group,
@@ -478,6 +527,7 @@ static const struct store_operations nacos_store_operations = {
 	.put = nacos_store_put,
 	.remove = nacos_store_remove,
 	.check_write = nacos_store_check_write,
+	.check_create = nacos_store_check_create,
 	.list = nacos_store_list,
 	.check_any = nacos_store_check_any,
 	.list_namespaces = nacos_store_list_namespaces,

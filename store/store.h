@@ -2,7 +2,7 @@
  * What a config store is: a small table of operations that every layer of the stack implements, each changing what it
  * is there for and handing the rest to the layer below:
  *
- *	file system operations > cipher > cache > nacos
+ *	file system operations > cipher > cache > rights > nacos
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  *
@@ -52,6 +52,12 @@ struct put {
 	 * there stays.
 	 */
 	const char *data_key;
+	/*
+	 * What is there can't be read, so it is not compared and not kept, and the server's yes is all that tells of the
+	 * outcome; base is NULL then. Without it, the same is done for a config that must not exist, where the server
+	 * makes sure of that if it can.
+	 */
+	bool blind;
 };
 
 /* Names of namespaces. */
@@ -102,14 +108,22 @@ struct store_operations {
 		   struct version **ret_version);
 
 	/*
-	 * Removes the config if it is still at base. Success when it is gone already. -EEXIST, -EBUSY and -EACCES say that
+	 * Removes the config if it is still at base (NULL: whatever is there, which can't be read). Success when it is gone already. -EEXIST, -EBUSY and -EACCES say that
 	 * it is still there for sure; with other errors nobody knows.
 	 */
 	int (*remove)(struct store *store, const struct key *key, const struct version *base,
 		      struct call *call);
 
-	/* May this account put and remove here? 0 or -EACCES. Writes nothing. */
+	/*
+	 * May this account put and remove (get) here? 0 or -EACCES; writes nothing. From the rights layer upwards, which knows
+	 * most answers; what is not known of reading passes, as reading will tell. Below it, what check_write asks the
+	 * server: a dataId "*" stands for all of a group then, a group "*" too for all of a namespace.
+	 */
 	int (*check_write)(struct store *store, const struct key *key, struct call *call);
+	int (*check_read)(struct store *store, const struct key *key, struct call *call);
+
+	/* May it create namespaces? Below the rights layer only. */
+	int (*check_create)(struct store *store, struct call *call);
 
 	/* The names in a namespace, or (group not NULL) in one of its groups. */
 	int (*list)(struct store *store, const char *namespace_id, const char *group, struct call *call,
@@ -177,6 +191,16 @@ static inline int store_remove(struct store *store, const struct key *key, const
 static inline int store_check_write(struct store *store, const struct key *key, struct call *call)
 {
 	return store->operations->check_write(store, key, call);
+}
+
+static inline int store_check_read(struct store *store, const struct key *key, struct call *call)
+{
+	return store->operations->check_read(store, key, call);
+}
+
+static inline int store_check_create(struct store *store, struct call *call)
+{
+	return store->operations->check_create(store, call);
 }
 
 static inline int store_list(struct store *store, const char *namespace_id, const char *group,

@@ -29,6 +29,7 @@ struct version *version_new_like(const struct version *like, struct buffer *cont
 		return NULL;
 	version->size = size;
 	version->serial = like->serial;
+	version->unconfirmed = like->unconfirmed;
 	return version;
 }
 

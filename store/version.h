@@ -6,6 +6,7 @@
 #define NACOSFS_STORE_VERSION_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct version {
 	char md5[HASH_MD5_HEX_SIZE]; /* of the text as the server stores it */
 	char type[VERSION_TYPE_SIZE]; /* Nacos's name of the syntax: "yaml", "json", ...; "" unknown */
 	int64_t modified_ms; /* since 1970; 0 unknown */
+	bool unconfirmed; /* was stored by us where it can't be read: the server's yes is all that tells of it */
 	uint64_t serial; /* grows with each version made: who was told of two of them knows which is older */
 };
 

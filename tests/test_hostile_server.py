@@ -173,14 +173,17 @@ def failures(names, attempt):
 
 
 def test_hostile_answer_to_a_get(server, mounted):
-    """Neither read nor stat succeeds; then the server is sound again, and so is the file."""
+    """Neither read nor stat succeeds (but for a refusal, where the server takes what is written: then the mode says
+    that it can't be read); then the server is sound again, and so is the file."""
     def attempt(name):
         file = f"c-{name}"  # a mere number would be the name of an editor's probe
         server.configs["public", "APP", file] = MARKED
         allowed = OUTAGES | MEANS.get(name, set())
         with bad_get(server, ANSWERS[name]):
             assert error_of((mounted.path / file).read_bytes) in allowed
-            if name not in SLOW:
+            if errno.EACCES in MEANS.get(name, set()):
+                assert os.stat(mounted.path / file).st_mode & 0o444 == 0
+            elif name not in SLOW:
                 assert error_of(os.stat, mounted.path / file) in allowed
         wait_until(lambda: reads(mounted, file), TIMEOUT + 1, "the file to be back")
 

@@ -26,7 +26,7 @@ struct fake {
 	char put_text[64]; /* where a put goes; "" into text: the read path lags behind */
 	int error; /* of get and list */
 	int delay_ms;
-	atomic_int gets, lists, checks;
+	atomic_int gets, lists;
 
 	const struct store_events *events;
 	void *events_arg;
@@ -97,14 +97,6 @@ static int fake_remove(struct store *store, const struct key *key, const struct 
 	return 0;
 }
 
-static int fake_check_write(struct store *store, const struct key *key, struct call *call)
-{
-	(void)key;
-	(void)call;
-	atomic_fetch_add(&fake_of(store)->checks, 1);
-	return 0;
-}
-
 static int fake_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
 		     struct listing **ret_listing)
 {
@@ -151,7 +143,6 @@ static const struct store_operations fake_operations = {
 	.get = fake_get,
 	.put = fake_put,
 	.remove = fake_remove,
-	.check_write = fake_check_write,
 	.list = fake_list,
 };
 
@@ -400,19 +391,6 @@ static void test_a_listing_confirms_versions(void **state)
 	assert_string_equal(get(bed), "two");
 }
 
-static void test_a_granted_right_is_not_asked_for_again(void **state)
-{
-	struct bed *bed = *state;
-	struct call call;
-
-	assert_string_equal(get(bed), "one");
-	for (int i = 0; i < 3; i++) {
-		call_start(&call, 1000);
-		assert_int_equal(store_check_write(bed->cache, &KEY, &call), 0);
-	}
-	assert_int_equal(bed->fake.checks, 1);
-}
-
 static bool always(void *argument)
 {
 	(void)argument;
@@ -558,7 +536,6 @@ int main(void)
 		TEST(test_a_new_config_is_there_before_the_server_serves_it),
 		TEST(test_a_removed_config_stays_away),
 		TEST(test_a_listing_confirms_versions),
-		TEST(test_a_granted_right_is_not_asked_for_again),
 		TEST(test_an_interrupted_reader_does_not_spoil_it_for_others),
 		TEST(test_what_is_watched_is_fresh_until_a_change_is_told),
 		TEST(test_a_change_during_a_fetch_is_not_lost),

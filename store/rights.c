@@ -1,0 +1,694 @@
+#include "store/rights.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/rights_private.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define ASKING_MAX 8 /* questions under way at the same time */
+#define OUTAGE_PAUSE_MS 3000
+#define NODE_LIMIT 50000 /* places that are remembered before idle ones are forgotten */
+#define IDLE_MS 60000
+#define BACKGROUND_ASK_MS 10000
+#define IN_USE_MS 3700000 /* after somebody last wanted to know: the kernel may have been told for an hour */
+#define TELL_DELAY_MS 200 /* so that many changes are told of once */
+#define PAUSE_MIN_MS 50 /* of the thread, between two looks at what is to be done */
+
+/* ------------------------------------------------------------------- places */
+
+/* NULL stays NULL. */
+static const char *copy_name(char **place, const char *name)
+{
+	size_t size = name ? strlen(name) + 1 : 0;
+	char *copy = *place;
+
+	if (!name)
+		return NULL;
+	memcpy(copy, name, size);
+	*place += size;
+	return copy;
+}
+
+static size_t name_size(const char *name)
+{
+	return name ? strlen(name) + 1 : 0;
+}
+
+struct rights_place *rights_place_copy(const struct rights_place *place)
+{
+	struct rights_place *copy = malloc(sizeof(*copy) + name_size(place->namespace_id) +
+					   name_size(place->group) + name_size(place->data_id));
+
+	if (!copy)
+		return NULL;
+	char *text = (char *)(copy + 1);
+	copy->namespace_id = copy_name(&text, place->namespace_id);
+	copy->group = copy_name(&text, place->group);
+	copy->data_id = copy_name(&text, place->data_id);
+	return copy;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool same_place(const struct rights_place *a, const struct rights_place *b)
+{
+	return same_name(a->data_id, b->data_id) && same_name(a->group, b->group) &&
+	       same_name(a->namespace_id, b->namespace_id);
+}
+
+static struct rights_node **bucket_of(struct rights *rights, const struct rights_place *place)
+{
+	const struct key key = {
+		.namespace_id = place->namespace_id,
+		.group = place->group ? place->group : "",
+		.data_id = place->data_id ? place->data_id : "",
+	};
+
+	return &rights->buckets[key_hash(&key) % RIGHTS_BUCKETS];
+}
+
+static void free_node(struct rights_node *node)
+{
+	free((char *)node->place.namespace_id);
+	free((char *)node->place.group);
+	free((char *)node->place.data_id);
+	free(node);
+}
+
+static void count_writable(struct rights_node *node, bool more)
+{
+	for (struct rights_node *above = node->parent; above; above = above->parent)
+		above->writable_below += more ? 1 : (size_t)-1;
+}
+
+static void set_answer(struct rights *rights, struct rights_node *node, enum rights_kind kind,
+		       enum rights_answer answer)
+{
+	struct rights_known *known = &node->known[kind];
+
+	if (kind == KIND_WRITE && (known->answer == ANSWER_YES) != (answer == ANSWER_YES))
+		count_writable(node, answer == ANSWER_YES);
+	if (known->answer != answer && !rights->is_changed) {
+		rights->is_changed = true;
+		rights->tell_at_ms = clock_monotonic_ms() + TELL_DELAY_MS;
+		pthread_cond_broadcast(&rights->answered);
+	}
+	known->answer = answer;
+	known->fresh_until_ms =
+		answer == ANSWER_UNKNOWN ? 0 : clock_monotonic_ms() + rights->options.fresh_ms;
+}
+
+/* Places that nobody asked for of late: a program that looks for ever new names must not fill the memory. */
+static void forget_idle(struct rights *rights)
+{
+	int64_t idle_since_ms = clock_monotonic_ms() - IDLE_MS;
+
+	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
+		for (struct rights_node **link = &rights->buckets[i], *node; (node = *link);) {
+			if (node->children || node->users || node->used_ms > idle_since_ms) {
+				link = &node->next;
+				continue;
+			}
+			*link = node->next;
+			set_answer(rights, node, KIND_WRITE, ANSWER_UNKNOWN);
+			node->parent->children--;
+			rights->node_count--;
+			free_node(node);
+		}
+	}
+}
+
+static struct rights_node *find_node(struct rights *rights, const struct rights_place *place)
+{
+	if (!place->namespace_id)
+		return rights->root;
+	struct rights_node *node = *bucket_of(rights, place);
+	while (node && !same_place(&node->place, place))
+		node = node->next;
+	return node;
+}
+
+static struct rights_place place_above(const struct rights_place *place)
+{
+	struct rights_place above = *place;
+
+	if (above.data_id)
+		above.data_id = NULL;
+	else if (above.group)
+		above.group = NULL;
+	else
+		above.namespace_id = NULL;
+	return above;
+}
+
+/* The node of a place, made with all above it where there is none. NULL without memory. */
+static struct rights_node *make_node(struct rights *rights, const struct rights_place *place)
+{
+	struct rights_node *node = find_node(rights, place);
+	const struct rights_place above = place_above(place);
+
+	if (node)
+		return node;
+	struct rights_node *parent = make_node(rights, &above);
+	if (!parent)
+		return NULL;
+	if (rights->node_count > NODE_LIMIT && !rights->options.off) {
+		parent->users++;
+		forget_idle(rights);
+		parent->users--;
+	}
+	node = calloc(1, sizeof(*node));
+	if (!node)
+		return NULL;
+	node->place.namespace_id = strdup(place->namespace_id);
+	node->place.group = place->group ? strdup(place->group) : NULL;
+	node->place.data_id = place->data_id ? strdup(place->data_id) : NULL;
+	if (!node->place.namespace_id || (place->group && !node->place.group) ||
+	    (place->data_id && !node->place.data_id)) {
+		free_node(node);
+		return NULL;
+	}
+	struct rights_node **bucket = bucket_of(rights, place);
+	node->next = *bucket;
+	*bucket = node;
+	node->parent = parent;
+	parent->children++;
+	rights->node_count++;
+	node->used_ms = clock_monotonic_ms();
+	return node;
+}
+
+/* The nearest node there is at or above a place. */
+static struct rights_node *nearest_node(struct rights *rights, const struct rights_place *place)
+{
+	struct rights_place at = *place;
+	struct rights_node *node;
+
+	while (!(node = find_node(rights, &at)))
+		at = place_above(&at);
+	return node;
+}
+
+/* ------------------------------------------------------------- what is known */
+
+static bool is_fresh(const struct rights_node *node, enum rights_kind kind)
+{
+	return node->known[kind].answer != ANSWER_UNKNOWN &&
+	       node->known[kind].fresh_until_ms > clock_monotonic_ms();
+}
+
+/* The scopes that a right holds below: namespaces and groups. Being able to make namespaces grants nothing in them. */
+static struct rights_node *scope_above(const struct rights_node *node)
+{
+	return node->parent && node->parent->place.namespace_id ? node->parent : NULL;
+}
+
+/* Is it granted by what is known at this place, or for all that it is in? exact: the node is the place itself. */
+static bool is_granted(const struct rights *rights, const struct rights_node *node, enum rights_kind kind,
+		       bool exact)
+{
+	if (kind == KIND_WRITE && rights->options.read_only)
+		return false;
+	if (rights->options.off)
+		return true;
+	if (!node->place.namespace_id)
+		return exact && (kind == KIND_READ || node->known[kind].answer == ANSWER_YES);
+	if (exact && node->place.data_id && node->known[kind].answer == ANSWER_NO)
+		return false; /* it was refused: whatever a wider answer says, that is how it is */
+	for (const struct rights_node *at = node; at; at = scope_above(at))
+		if (at->known[kind].answer == ANSWER_YES)
+			return true;
+	/* Names may be created in a directory where some are known to be this account's. */
+	return exact && kind == KIND_WRITE && node->writable_below;
+}
+
+/* What has to be asked for before the right is settled; NULL: nothing (any more). */
+static struct rights_node *next_question(const struct rights *rights, struct rights_node *node,
+					 enum rights_kind kind)
+{
+	if ((kind == KIND_WRITE && rights->options.read_only) || rights->options.off ||
+	    rights->outage_until_ms > clock_monotonic_ms())
+		return NULL;
+	if (!node->place.namespace_id)
+		return kind == KIND_READ || is_fresh(node, kind) ? NULL : node;
+	if (node->place.data_id && node->known[kind].answer == ANSWER_NO)
+		return is_fresh(node, kind) ? NULL : node;
+	/* From wide to narrow: the namespace, the group, the name. */
+	struct rights_node *chain[3];
+	size_t count = 0;
+	for (struct rights_node *at = node; at; at = scope_above(at))
+		chain[count++] = at;
+	while (count--) {
+		if (!is_fresh(chain[count], kind))
+			return chain[count];
+		if (chain[count]->known[kind].answer == ANSWER_YES)
+			return NULL;
+	}
+	return NULL;
+}
+
+unsigned rights_peek(struct rights *rights, const struct rights_place *place)
+{
+	unsigned bits = 0;
+
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = nearest_node(rights, place);
+	bool exact = same_place(&node->place, place);
+	if (is_granted(rights, node, KIND_READ, exact))
+		bits |= RIGHT_READ;
+	if (is_granted(rights, node, KIND_WRITE, exact))
+		bits |= RIGHT_WRITE;
+	pthread_mutex_unlock(&rights->lock);
+	return bits;
+}
+
+bool rights_are_known(struct rights *rights, const struct rights_place *place, unsigned bits)
+{
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = nearest_node(rights, place);
+	bool exact = same_place(&node->place, place);
+	bool known = true;
+	for (unsigned kind = 0; kind < KIND_COUNT && known; kind++) {
+		if (!(bits & (kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE)))
+			continue;
+		known = !next_question(rights, node, kind) &&
+			(exact || is_granted(rights, node, kind, false) || rights->options.read_only);
+	}
+	pthread_mutex_unlock(&rights->lock);
+	return known;
+}
+
+/* ------------------------------------------------------------------- asking */
+
+static int ask_read(struct store *lower, const struct rights_place *place, struct call *call)
+{
+	cleanup_version struct version *version = NULL;
+	int error;
+
+	if (place->data_id) {
+		const struct key key = { place->namespace_id, place->group, place->data_id };
+		error = store_get(lower, &key, VERSION_ATTRIBUTES, call, &version);
+	} else {
+		error = store_check_any(lower, place->namespace_id, place->group, call);
+	}
+	return error == -ENOENT ? 0 : error;
+}
+
+static int ask_write(struct store *lower, const struct rights_place *place, struct call *call)
+{
+	/* The names of no config, which stand for all of them. */
+	const struct key key = {
+		.namespace_id = place->namespace_id,
+		.group = place->group ? place->group : "*",
+		.data_id = place->data_id ? place->data_id : "*",
+	};
+
+	return place->namespace_id ? store_check_write(lower, &key, call) : store_check_create(lower, call);
+}
+
+/* Asks for one right at one place, with the lock at entry and exit. 0 when there is an answer. */
+static int ask(struct rights *rights, struct rights_node *node, enum rights_kind kind, int64_t timeout_ms,
+	       struct call *call)
+{
+	struct rights_known *known = &node->known[kind];
+	struct call part;
+
+	known->asking = true;
+	node->users++;
+	rights->asking_count++;
+	rights->question_count++;
+	pthread_mutex_unlock(&rights->lock);
+	call_start_part(&part, call, timeout_ms);
+	int error = kind == KIND_READ ? ask_read(rights->lower, &node->place, &part) :
+					ask_write(rights->lower, &node->place, &part);
+	pthread_mutex_lock(&rights->lock);
+	known->asking = false;
+	node->users--;
+	rights->asking_count--;
+	pthread_cond_broadcast(&rights->answered);
+	if (!error || error == -EACCES || error == -EOPNOTSUPP) {
+		set_answer(rights, node, kind, error ? ANSWER_NO : ANSWER_YES);
+		return 0;
+	}
+	if (store_error_is_outage(error))
+		rights->outage_until_ms = clock_monotonic_ms() + OUTAGE_PAUSE_MS;
+	return call_fail(call, error, "%s", part.reason);
+}
+
+static int load_kind(struct rights *rights, struct rights_node *node, enum rights_kind kind,
+		     struct call *call)
+{
+	struct rights_node *question;
+	int error = 0;
+
+	while (!error && (question = next_question(rights, node, kind))) {
+		question->used_ms = clock_monotonic_ms();
+		if (question->known[kind].asking || rights->asking_count >= ASKING_MAX)
+			error = call_wait(call, &rights->answered, &rights->lock);
+		else
+			error = ask(rights, question, kind, RIGHTS_ASK_MS, call);
+	}
+	return error;
+}
+
+static void mark_used(struct rights_node *node)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	for (; node; node = node->parent)
+		node->used_ms = now_ms;
+}
+
+int rights_load(struct rights *rights, const struct rights_place *place, unsigned bits, struct call *call)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&rights->lock);
+	/* A wide yes needs no place of the config's own. */
+	struct rights_node *node = nearest_node(rights, place);
+	for (unsigned kind = 0; kind < KIND_COUNT && !error; kind++) {
+		if (!(bits & (kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE)))
+			continue;
+		node->users++;
+		error = load_kind(rights, node, kind, call);
+		node->users--;
+		if (error || same_place(&node->place, place) || is_granted(rights, node, kind, false))
+			continue;
+		node = make_node(rights, place);
+		if (!node) {
+			error = -ENOMEM;
+			break;
+		}
+		node->users++;
+		error = load_kind(rights, node, kind, call);
+		node->users--;
+	}
+	if (node)
+		mark_used(node);
+	pthread_mutex_unlock(&rights->lock);
+	return error;
+}
+
+/* -------------------------------------------------------------------- checks */
+
+static struct rights_place place_of(const struct key *key)
+{
+	return (struct rights_place){ key->namespace_id, key->group, key->data_id };
+}
+
+/* The right is known to be granted (0), known not to be (-EACCES), or nobody was ever told (-EAGAIN). */
+static int answer_of(struct rights *rights, const struct rights_place *place, enum rights_kind kind)
+{
+	int answer = -EAGAIN;
+
+	pthread_mutex_lock(&rights->lock);
+	const struct rights_node *node = nearest_node(rights, place);
+	if (is_granted(rights, node, kind, same_place(&node->place, place)))
+		answer = 0;
+	for (const struct rights_node *at = node; at && answer == -EAGAIN; at = scope_above(at))
+		if (at->known[kind].answer == ANSWER_NO)
+			answer = -EACCES;
+	pthread_mutex_unlock(&rights->lock);
+	return answer;
+}
+
+static int check(struct rights *rights, const struct key *key, enum rights_kind kind, struct call *call)
+{
+	const struct rights_place place = place_of(key);
+	char text[KEY_TEXT_SIZE];
+	int error = rights_load(rights, &place, kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE, call);
+	int answer = answer_of(rights, &place, kind);
+
+	if (!answer)
+		return 0;
+	if (error == -EINTR || error == -ENOMEM)
+		return error;
+	key_format(key, text, sizeof(text));
+	if (answer == -EACCES && !error)
+		return call_fail(call, -EACCES, "%s: this account may not %s it", text,
+				 kind == KIND_READ ? "read" : "write");
+	if (answer == -EAGAIN && kind == KIND_READ)
+		return 0; /* reading will tell */
+	return error ? error : call_fail(call, -EHOSTUNREACH, "%s: the server can't be asked for the right", text);
+}
+
+int rights_check_read(struct rights *rights, const struct key *key, struct call *call)
+{
+	return check(rights, key, KIND_READ, call);
+}
+
+/* Without knowledge ahead, the one name is asked for. */
+static int check_write_once(struct rights *rights, const struct key *key, struct call *call)
+{
+	const struct rights_place place = place_of(key);
+	int error = 0;
+
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = make_node(rights, &place);
+	if (!node)
+		error = -ENOMEM;
+	else if (!is_fresh(node, KIND_WRITE) || node->known[KIND_WRITE].answer == ANSWER_NO)
+		error = ask(rights, node, KIND_WRITE, call_left_ms(call), call);
+	if (!error && node->known[KIND_WRITE].answer == ANSWER_NO)
+		error = call_fail(call, -EACCES, "%s: this account may not write it", key->data_id);
+	pthread_mutex_unlock(&rights->lock);
+	return error;
+}
+
+int rights_check_write(struct rights *rights, const struct key *key, struct call *call)
+{
+	return rights->options.off ? check_write_once(rights, key, call) :
+				     check(rights, key, KIND_WRITE, call);
+}
+
+bool rights_are_followed(struct rights *rights, const struct rights_place *place)
+{
+	bool followed = true;
+
+	if (!place->data_id)
+		return true;
+	pthread_mutex_lock(&rights->lock);
+	const struct rights_node *node = nearest_node(rights, place);
+	if (node->place.data_id)
+		node = node->parent;
+	for (unsigned kind = 0; kind < KIND_COUNT && followed; kind++)
+		followed = is_granted(rights, node, kind, false) || (kind == KIND_WRITE && rights->options.read_only);
+	pthread_mutex_unlock(&rights->lock);
+	return followed;
+}
+
+int64_t rights_fresh_ms(const struct rights *rights)
+{
+	return rights->options.fresh_ms;
+}
+
+unsigned long rights_question_count(struct rights *rights)
+{
+	pthread_mutex_lock(&rights->lock);
+	unsigned long count = rights->question_count;
+	pthread_mutex_unlock(&rights->lock);
+	return count;
+}
+
+/* ------------------------------------------------------------------- learning */
+
+static void doubt_scopes(const struct rights_node *node, enum rights_kind kind)
+{
+	for (struct rights_node *at = scope_above(node); at; at = scope_above(at))
+		at->known[kind].fresh_until_ms = 0;
+}
+
+void rights_learn(struct rights *rights, const struct rights_place *place, enum rights_kind kind, int error)
+{
+	bool granted = !error || error == -ENOENT;
+
+	if ((!granted && error != -EACCES) || rights->options.off)
+		return;
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = nearest_node(rights, place);
+	bool exact = same_place(&node->place, place);
+	if (granted && !exact && is_granted(rights, node, kind, false))
+		goto out; /* nothing new */
+	if (!exact)
+		node = make_node(rights, place);
+	if (!node)
+		goto out;
+	set_answer(rights, node, kind, granted ? ANSWER_YES : ANSWER_NO);
+	if (!granted) {
+		/* Whoever takes one right away often takes the other too. */
+		doubt_scopes(node, KIND_READ);
+		doubt_scopes(node, KIND_WRITE);
+		node->known[!kind].fresh_until_ms = 0;
+		pthread_cond_broadcast(&rights->answered);
+	}
+out:
+	pthread_mutex_unlock(&rights->lock);
+}
+
+void rights_doubt(struct rights *rights, const struct key *key)
+{
+	const struct rights_place place = place_of(key);
+
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = nearest_node(rights, &place);
+	for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+		node->known[kind].fresh_until_ms = 0;
+		doubt_scopes(node, kind);
+	}
+	pthread_cond_broadcast(&rights->answered);
+	pthread_mutex_unlock(&rights->lock);
+}
+
+/* ---------------------------------------------------------------- the thread */
+
+/* A wide place that is in use and will not be fresh for long, and what is to be asked there. With the lock. */
+static struct rights_node *find_stale_scope(struct rights *rights, int64_t ahead_ms, enum rights_kind *ret_kind)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
+		for (struct rights_node *node = rights->buckets[i]; node; node = node->next) {
+			if (node->place.data_id || node->used_ms < now_ms - IN_USE_MS)
+				continue;
+			for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+				const struct rights_known *known = &node->known[kind];
+				const struct rights_node *above = scope_above(node);
+				bool settled = above && above->known[kind].answer == ANSWER_YES;
+				if (known->answer == ANSWER_UNKNOWN || known->asking || settled ||
+				    known->fresh_until_ms > now_ms + ahead_ms)
+					continue;
+				*ret_kind = kind;
+				return node;
+			}
+		}
+	}
+	return NULL;
+}
+
+void rights_set_changed(struct rights *rights, void (*changed)(void *arg), void *arg)
+{
+	rights->changed = changed;
+	rights->changed_arg = arg;
+}
+
+/* With the lock, given up meanwhile. */
+static void tell_changed(struct rights *rights)
+{
+	if (!rights->is_changed || rights->tell_at_ms > clock_monotonic_ms())
+		return;
+	rights->is_changed = false;
+	pthread_mutex_unlock(&rights->lock);
+	if (rights->changed)
+		rights->changed(rights->changed_arg);
+	pthread_mutex_lock(&rights->lock);
+}
+
+static void *run_rights(void *argument)
+{
+	struct rights *rights = argument;
+	/* Asked for again when a quarter of its time is left. */
+	int64_t ahead_ms = rights->options.fresh_ms / 4;
+	struct call call;
+
+	pthread_mutex_lock(&rights->lock);
+	while (!rights->stopping) {
+		enum rights_kind kind = KIND_READ;
+		struct rights_node *node = NULL;
+		int64_t now_ms = clock_monotonic_ms();
+
+		if (rights->outage_until_ms <= now_ms)
+			node = find_stale_scope(rights, ahead_ms, &kind);
+		if (node) {
+			call_start(&call, BACKGROUND_ASK_MS);
+			if (ask(rights, node, kind, BACKGROUND_ASK_MS, &call))
+				log_debug("rights: %s", call.reason);
+			continue;
+		}
+		tell_changed(rights);
+		int64_t until_ms = now_ms + (ahead_ms / 2 > PAUSE_MIN_MS ? ahead_ms / 2 : PAUSE_MIN_MS);
+		if (rights->is_changed && rights->tell_at_ms < until_ms)
+			until_ms = rights->tell_at_ms;
+		struct timespec until = clock_from_ms(until_ms);
+		pthread_cond_timedwait(&rights->answered, &rights->lock, &until);
+	}
+	pthread_mutex_unlock(&rights->lock);
+	return NULL;
+}
+
+int rights_start(struct rights *rights)
+{
+	if (rights->options.off)
+		return 0;
+	int error = pthread_create(&rights->thread, NULL, run_rights, rights);
+
+	rights->started = !error;
+	return -error;
+}
+
+void rights_stop(struct rights *rights)
+{
+	pthread_mutex_lock(&rights->lock);
+	rights->stopping = true;
+	pthread_cond_broadcast(&rights->answered);
+	pthread_mutex_unlock(&rights->lock);
+	if (rights->started)
+		pthread_join(rights->thread, NULL);
+	rights->started = false;
+}
+
+/* ------------------------------------------------------------- life and death */
+
+struct store *rights_store(struct rights *rights)
+{
+	return &rights->store;
+}
+
+int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights)
+{
+	struct rights *rights = calloc(1, sizeof(*rights));
+	pthread_condattr_t monotonic;
+
+	if (!rights)
+		return -ENOMEM;
+	rights->root = calloc(1, sizeof(*rights->root));
+	if (!rights->root) {
+		free(rights);
+		return -ENOMEM;
+	}
+	rights->store.operations = &rights_operations;
+	rights->lower = lower;
+	rights->options = *options;
+	if (rights->options.fresh_ms > RIGHTS_FRESH_MAX_MS)
+		rights->options.fresh_ms = RIGHTS_FRESH_MAX_MS;
+	pthread_mutex_init(&rights->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&rights->answered, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	*ret_rights = rights;
+	return 0;
+}
+
+void rights_free(struct rights *rights)
+{
+	if (!rights)
+		return;
+	rights_stop(rights);
+	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
+		for (struct rights_node *node = rights->buckets[i], *next; node; node = next) {
+			next = node->next;
+			free_node(node);
+		}
+	}
+	free(rights->root);
+	pthread_cond_destroy(&rights->answered);
+	pthread_mutex_destroy(&rights->lock);
+	free(rights);
+}

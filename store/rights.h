@@ -1,0 +1,105 @@
+/*
+ * What an account may do with each config, found without leaving a trace, and remembered for a moment.
+ *
+ * One of these is the rights of one account, whose login the layer below carries. It is a layer of the stack (file
+ * system operations > cipher > cache > rights > nacos), so that it sees every answer of the server: what was read may
+ * be read, what was refused may not, and neither has to be asked for then.
+ *
+ * A place is a namespace, a group or a config; the place with no names at all is where namespaces are. Grants only add
+ * up, so it is asked from wide to narrow: a yes for a namespace or a group holds for all that is in it, and only where
+ * both said no is a single name asked for. How: by counting the configs of a namespace or group, by reading the config,
+ * and by publishing nothing, which servers refuse only after they have checked the right. Nothing is ever written.
+ *
+ * An answer is fresh for fresh_ms. After that the next who wants to know asks again (a thread asks for the wide places
+ * that are in use, before anybody has to wait). When the server can't be asked, the last answer stays. Refusals on use
+ * are believed at once, and make the wide answers that said otherwise be asked for again.
+ *
+ *	rights_new -> rights_start (in the background process) -> rights_load, rights_peek, ... from any thread
+ *	-> rights_stop -> rights_free
+ *
+ * One lock guards all; it is held for moments only, never while the layer below works, and may be taken with the lock of
+ * the tree held.
+ */
+#ifndef NACOSFS_STORE_RIGHTS_H
+#define NACOSFS_STORE_RIGHTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+#include "util/call.h"
+
+/* Bits, as in a mode. In a directory: to list it, and to create at least some names in it. */
+#define RIGHT_READ 4U
+#define RIGHT_WRITE 2U
+
+/* Longer than this an answer is never believed, whatever fresh_ms says: changes of grants must act within a minute. */
+#define RIGHTS_FRESH_MAX_MS 30000
+
+struct rights;
+
+struct rights_options {
+	bool off; /* rights are not asked for ahead: the account may do anything, until the server says no */
+	bool read_only; /* the right to write is of no interest: nobody has it */
+	int64_t fresh_ms;
+};
+
+struct rights_place {
+	const char *namespace_id; /* NULL: where namespaces are; then the others are NULL too */
+	const char *group; /* NULL: the whole namespace */
+	const char *data_id; /* NULL: the whole group */
+};
+
+/* A copy of place in one allocation, to be freed with free(). NULL without memory. */
+struct rights_place *rights_place_copy(const struct rights_place *place);
+
+/* 0 or -ENOMEM. lower is not owned and must outlive the rights. */
+int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights);
+void rights_free(struct rights *rights);
+
+/*
+ * Who is told, from the thread and without a lock, that what rights_peek() says of some places is not what it was. Soon after
+ * it changed, once for many changes. Before rights_start().
+ */
+void rights_set_changed(struct rights *rights, void (*changed)(void *arg), void *arg);
+
+/* Starts the thread that keeps wide answers fresh. 0 or a negative errno: then they are only asked for when needed. */
+int rights_start(struct rights *rights);
+void rights_stop(struct rights *rights);
+
+/* The layer of the stack that this is. Belongs to the rights. */
+struct store *rights_store(struct rights *rights);
+
+/*
+ * Makes sure that these bits of the place are known and fresh, asking at most once per place and right, within
+ * RIGHTS_ASK_MS or the rest of the call. 0, -EINTR, -ENOMEM, or an outage (store_error_is_outage()): then what was
+ * known stays, and for a moment nobody asks.
+ */
+int rights_load(struct rights *rights, const struct rights_place *place, unsigned bits, struct call *call);
+#define RIGHTS_ASK_MS 3000
+
+/* What is known of the place, however old; asks nobody. What is not known is not granted. */
+unsigned rights_peek(struct rights *rights, const struct rights_place *place);
+
+/* Is it known and fresh, so that rights_load() would ask nobody? */
+bool rights_are_known(struct rights *rights, const struct rights_place *place, unsigned bits);
+
+/*
+ * May the account do that to the config of that key? 0, -EACCES, or as rights_load(). Of reading only a known no counts: what
+ * is not known will be told by reading.
+ */
+int rights_check_read(struct rights *rights, const struct key *key, struct call *call);
+int rights_check_write(struct rights *rights, const struct key *key, struct call *call);
+
+/*
+ * Do changes of what rights_peek() says of it show by themselves, told by rights_set_changed()? So it is with directories in
+ * use, and with configs that a wide yes is for. Otherwise who relies on an answer has to ask again after fresh_ms.
+ */
+bool rights_are_followed(struct rights *rights, const struct rights_place *place);
+int64_t rights_fresh_ms(const struct rights *rights);
+
+/* How many questions were sent, for tests and metrics. */
+unsigned long rights_question_count(struct rights *rights);
+
+#endif

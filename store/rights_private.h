@@ -1,0 +1,67 @@
+/*
+ * The inside of struct rights, for the modules that make it up: rights.c (what is known, and asking), rights_store.c (learning
+ * from what passes through). Nobody else includes this.
+ */
+#ifndef NACOSFS_STORE_RIGHTS_PRIVATE_H
+#define NACOSFS_STORE_RIGHTS_PRIVATE_H
+
+#include <pthread.h>
+
+#include "store/rights.h"
+
+#define RIGHTS_BUCKETS 4096
+
+enum rights_answer { ANSWER_UNKNOWN, ANSWER_NO, ANSWER_YES };
+
+/* What is known of one right at one place. */
+struct rights_known {
+	enum rights_answer answer;
+	int64_t fresh_until_ms;
+	bool asking; /* somebody is asking the layer below */
+};
+
+enum rights_kind { KIND_READ, KIND_WRITE, KIND_COUNT };
+
+struct rights_node {
+	struct rights_node *next; /* in the bucket */
+	struct rights_node *parent; /* NULL: where namespaces are */
+	struct rights_place place; /* the strings are ours */
+	struct rights_known known[KIND_COUNT];
+	size_t children;
+	size_t writable_below; /* places in it where writing is granted */
+	unsigned users; /* pointers to it that are held while the lock is not */
+	int64_t used_ms; /* when somebody last wanted to know */
+};
+
+struct rights {
+	struct store store; /* first: the layer of the stack */
+	struct store *lower;
+	struct rights_options options;
+
+	pthread_mutex_t lock; /* all below; never held while lower works */
+	pthread_cond_t answered; /* an answer came; the thread has something to do */
+	struct rights_node *root; /* where namespaces are */
+	struct rights_node *buckets[RIGHTS_BUCKETS];
+	size_t node_count;
+	unsigned asking_count;
+	unsigned long question_count;
+	int64_t outage_until_ms; /* nobody asks before */
+	pthread_t thread;
+	bool started, stopping;
+	int64_t tell_at_ms; /* when changed() is called, if is_changed */
+	bool is_changed; /* since the last call of changed() */
+	void (*changed)(void *arg); /* constant once the thread runs */
+	void *changed_arg;
+};
+
+extern const struct store_operations rights_operations;
+
+/*
+ * What came of using a config: it was done, or refused with -EACCES (other errors say nothing). No lock.
+ */
+void rights_learn(struct rights *rights, const struct rights_place *place, enum rights_kind kind, int error);
+
+/* A change was refused, by which right is not clear: both are asked for anew when somebody wants to know. No lock. */
+void rights_doubt(struct rights *rights, const struct key *key);
+
+#endif
