@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/acl.h"
 #include "fs/draft.h"
 #include "fs/notify.h"
 #include "util/cleanup.h"
@@ -50,8 +51,13 @@ static mode_t granted_mode(const struct filesystem *filesystem, const struct nod
 	struct rights_place place;
 	unsigned bits = RIGHT_READ | RIGHT_WRITE;
 
-	if (attributes_place(filesystem, node, &place))
+	if (attributes_place(filesystem, node, &place)) {
+		if (filesystem->per_user)
+			return acl_mode(filesystem, node, &place);
 		bits = rights_peek(filesystem->rights, &place);
+	} else if (filesystem->per_user) {
+		return 0600 & ~filesystem->umask; /* it has no name any more */
+	}
 	return filesystem_mode(filesystem, node_is_directory(node), bits);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/acl.h"
 #include "fs/attributes.h"
 #include "fs/draft.h"
 #include "fs/file.h"
@@ -123,6 +124,13 @@ static int make_file(struct request *request, struct node *parent, const char *n
 		return -EPERM;
 	if (filesystem->read_only && !scratch)
 		return -EROFS;
+	if (!scratch) {
+		struct key key = tree_key(tree, parent, name);
+		error = acl_check_caller_key(request, &key, RIGHT_WRITE);
+		if (error)
+			return error;
+		error = -ENOENT;
+	}
 	if (!node && level == LEVEL_CONFIGS) {
 		error = bring_back(request, parent, name, ret_node);
 		if (error != -ENOENT)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/acl.h"
 #include "fs/attributes.h"
 #include "fs/grace.h"
 #include "fs/names.h"
@@ -711,6 +712,8 @@ static int check_group(struct request *request, struct node *parent, const char 
 	request_unlock(request);
 	int error = rights_load(rights, place, RIGHT_WRITE, &request->call);
 	request_lock(request);
+	if (!error)
+		error = acl_check_caller(request, place, RIGHT_WRITE);
 	if (error)
 		return error;
 	return rights_peek(rights, place) & RIGHT_WRITE ? 0 : -EACCES;
@@ -724,6 +727,7 @@ static int make_directory(struct request *request, struct node *parent, const ch
 	struct store *store = filesystem->store;
 	enum directory_level level = tree_level(tree, parent);
 	enum name_kind kind = level == LEVEL_NAMESPACES ? NAME_NAMESPACE : NAME_GROUP;
+	const struct rights_place top = { NULL, NULL, NULL };
 	int error = 0;
 
 	if (tree_child(tree, parent, name))
@@ -740,6 +744,9 @@ static int make_directory(struct request *request, struct node *parent, const ch
 	if (!store_name_is_possible(store, kind, name))
 		return -EINVAL;
 	if (level == LEVEL_NAMESPACES) {
+		error = acl_check_caller(request, &top, RIGHT_WRITE);
+		if (error)
+			return error;
 		request_unlock(request);
 		error = store_create_namespace(store, name, &request->call);
 		request_lock(request);
@@ -805,6 +812,7 @@ static int remove_directory(struct request *request, struct node *parent, const 
 {
 	struct tree *tree = request_tree(request);
 	struct node *node = tree_child(tree, parent, name);
+	const struct rights_place top = { NULL, NULL, NULL };
 
 	if (!node)
 		return -ENOENT;
@@ -816,6 +824,8 @@ static int remove_directory(struct request *request, struct node *parent, const 
 		return -EROFS;
 	if (node->kind == NODE_NAMESPACE && !strcmp(name, "public"))
 		return -EPERM;
+	if (node->kind == NODE_NAMESPACE && acl_check_caller(request, &top, RIGHT_WRITE))
+		return -EACCES;
 	node_hold(node);
 	int error = check_empty(request, node);
 	if (!error && node->kind == NODE_NAMESPACE) {

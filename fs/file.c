@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/acl.h"
 #include "fs/attributes.h"
 #include "fs/control.h"
 #include "fs/draft.h"
@@ -223,6 +224,9 @@ static int check_rights(struct request *request, const struct node *node, int fl
 	cleanup_free struct key *key = key_copy(&borrowed);
 	if (!key)
 		return -ENOMEM;
+	error = acl_check_caller_key(request, key, (reads ? RIGHT_READ : 0) | (writes ? RIGHT_WRITE : 0));
+	if (error)
+		return error;
 	request_unlock(request);
 	if (reads)
 		error = store_check_read(store, key, &request->call);

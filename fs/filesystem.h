@@ -45,6 +45,8 @@ struct filesystem {
 	bool read_only;
 	bool no_attributes;
 	bool kernel_cache; /* plain configs are read through the page cache */
+	bool per_user; /* rights=rbac: modes and ACLs are what users of this machine may do (acl.h) */
+	uid_t mounter;
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;

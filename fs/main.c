@@ -39,6 +39,8 @@
 #include "store/cache.h"
 #include "store/cipher_store.h"
 #include "store/identity_store.h"
+#include "store/rbac.h"
+#include "store/rights.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -54,6 +56,7 @@ struct program {
 	struct credential_source *credentials; /* for Nacos; NULL: none */
 	struct stack stack;
 	struct store *identities; /* NULL: everything is asked with the login of the mount */
+	struct rbac *rbac; /* NULL: not rights=rbac */
 	struct key_service *key_service; /* NULL: none */
 	struct cipher *cipher;
 	struct store *cipher_store;
@@ -208,6 +211,8 @@ static int build_filesystem(struct program *program)
 		program->namespaces[i] = options->namespaces.items[i];
 	filesystem->store = program->cipher_store;
 	filesystem->rights = program->stack.rights;
+	filesystem->per_user = program->rbac;
+	filesystem->mounter = getuid();
 	filesystem->secret_memory = &secret_memory;
 	filesystem->server_text = command_line->source_text;
 	filesystem->read_only = options->read_only;
@@ -399,6 +404,7 @@ static void release(struct program *program)
 	store_free(program->identities);
 	stack_close(&program->stack);
 	credential_source_free(program->credentials);
+	rbac_free(program->rbac);
 	cipher_free(program->cipher);
 	key_service_free(program->key_service);
 	free(program->namespaces);

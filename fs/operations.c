@@ -190,6 +190,14 @@ static void operations_init(void *userdata, struct fuse_conn_info *connection)
 		connection->want |= FUSE_CAP_READDIRPLUS;
 	connection->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	connection->max_write = MAX_WRITE;
+	if (filesystem->per_user && (connection->capable & FUSE_CAP_POSIX_ACL)) {
+		connection->want |= FUSE_CAP_POSIX_ACL;
+	} else if (filesystem->per_user) {
+		/* Without them the group bits would be a group's, which are the mask of all. */
+		log_error("this kernel has no ACLs on FUSE: with rights=rbac the filesystem is closed to all but its owner");
+		filesystem->umask |= 0077;
+		filesystem->per_user = false;
+	}
 	/* Threads must be started here: what was started before the program went to the background is gone. */
 	if (grace_start(filesystem))
 		log_error("can't start a thread: removals and deferred saves wait for the unmount");

@@ -95,8 +95,13 @@ static const struct option_entry option_table[] = {
 	{ "umask", OPTION_MASK, FIELD(umask), "MASK", "0027", 0,
 	  "Permission bits to take away from what is shown, octal" },
 	/* in the order of enum rights_mode */
-	{ "rights", OPTION_CHOICE, FIELD(rights), "self|off", "self", 0,
-	  "How the modes are found: self, what the account may do; off, everything is shown as if it were allowed" },
+	{ "rights", OPTION_CHOICE, FIELD(rights), "self|rbac|off", "self", 0,
+	  "How the modes are found: self, what the account may do; rbac, what Nacos's users and roles may do, for the "
+	  "local users and groups of their names (needs an admin account); off, everything is shown as if it were allowed" },
+	{ "usermap", OPTION_PATH, FIELD(usermap_file), "FILE", NULL, 0,
+	  "For rights=rbac: NACOS USER = LOCAL USER lines, where the names differ" },
+	{ "rolemap", OPTION_PATH, FIELD(rolemap_file), "FILE", NULL, 0,
+	  "For rights=rbac: NACOS ROLE = LOCAL GROUP lines, where the names differ" },
 	/* in the order of enum identity_kind */
 	{ "identity", OPTION_CHOICE, FIELD(identity), "mount|caller|caller_or_mount", "mount", 0,
 	  "With whose login the server is asked: the mount's, or that of each local user; users without one get nothing, or "

@@ -47,7 +47,7 @@ enum identity_kind {
 	IDENTITY_CALLER, /* the local user's own; others get nothing */
 	IDENTITY_CALLER_OR_MOUNT,
 };
-enum rights_mode { RIGHTS_SELF, RIGHTS_OFF };
+enum rights_mode { RIGHTS_SELF, RIGHTS_RBAC, RIGHTS_OFF };
 
 struct mount_options {
 	char *config_file; /* NULL: none; was read already */
@@ -70,6 +70,7 @@ struct mount_options {
 	enum rights_mode rights;
 	enum identity_kind identity;
 	char *identities_directory; /* with IDENTITY_CALLER and IDENTITY_CALLER_OR_MOUNT */
+	char *usermap_file, *rolemap_file; /* NULL: by name only */
 	enum key_service_kind key_service;
 	char *keyring_file;
 	char *kms_endpoint, *kms_region, *kms_key_id, *kms_access_key_file, *kms_ram_role;

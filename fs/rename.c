@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/acl.h"
 #include "fs/attributes.h"
 #include "fs/draft.h"
 #include "fs/grace.h"
@@ -36,8 +37,12 @@ static int wait_commits(struct request *request, struct node *node)
 
 static int check_write(struct request *request, const struct key *key)
 {
+	int error = acl_check_caller_key(request, key, RIGHT_WRITE);
+
+	if (error)
+		return error;
 	request_unlock(request);
-	int error = store_check_write(request->filesystem->store, key, &request->call);
+	error = store_check_write(request->filesystem->store, key, &request->call);
 	request_lock(request);
 	return error;
 }
@@ -346,6 +351,12 @@ static int hide_config(struct renaming *renaming)
 	if (error)
 		return error;
 	source->mode = mode;
+	if (request->filesystem->per_user) {
+		/* It has no ACL any more: it belongs to whoever renamed it, alone. */
+		source->mode = 0600;
+		source->uid = request->uid;
+		source->gid = request->gid;
+	}
 	return move_node(renaming);
 }
 
@@ -478,6 +489,12 @@ static int rename_file(struct renaming *renaming)
 		return -EPERM;
 	if (!error && to_config)
 		error = check_write(request, renaming->new_key);
+	/* What is moved can be read at its new place. */
+	if (!error && source->kind == NODE_CONFIG)
+		error = acl_check_caller_key(request, renaming->key, RIGHT_READ | RIGHT_WRITE);
+	if (!error && source->kind == NODE_SCRATCH_FILE && to_config && request->filesystem->per_user &&
+	    request->uid && request->uid != source->uid)
+		return -EACCES;
 	if (source->kind == NODE_CONFIG) {
 		if (error)
 			return error;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/acl.h"
 #include "fs/attributes.h"
 #include "util/cleanup.h"
 
@@ -26,15 +27,21 @@ static void reply_value(struct request *request, const void *value, size_t lengt
 void xattr_set(fuse_req_t fuse, fuse_ino_t id, const char *name, const char *value, size_t size, int flags)
 {
 	struct request request;
+	/* Not EPERM: cp -p and install would fail; so they fall back to chmod. */
+	int error = -EOPNOTSUPP;
 
-	(void)id;
-	(void)name;
-	(void)value;
-	(void)size;
 	(void)flags;
 	request_start(&request, fuse);
-	/* Not EPERM: cp -p and install would fail; so they fall back to chmod. */
-	request_reply_error(&request, request.filesystem->no_attributes ? -ENOSYS : -EOPNOTSUPP);
+	if (request.filesystem->per_user && !strcmp(name, ACL_ACCESS_NAME)) {
+		request_lock(&request);
+		struct node *node = tree_node(request_tree(&request), id);
+		if (!node_is_scratch(node))
+			error = acl_set(request.filesystem, node, value, size);
+		request_unlock(&request);
+	} else if (request.filesystem->no_attributes) {
+		error = -ENOSYS;
+	}
+	request_reply_error(&request, error);
 }
 
 /* The value of an attribute as a copy; -ENODATA when there is none. With the lock, given up meanwhile. */
@@ -64,14 +71,32 @@ static int load_value(struct request *request, struct node *node, const char *na
 	return *ret_value ? 0 : -ENOMEM;
 }
 
+static void get_acl(struct request *request, fuse_ino_t id, bool is_default, size_t size)
+{
+	cleanup_buffer struct buffer value = BUFFER_INIT;
+
+	request_lock(request);
+	int error = acl_append(request->filesystem, tree_node(request_tree(request), id), is_default, &value);
+	request_unlock(request);
+	if (error)
+		request_reply_error(request, error);
+	else
+		reply_value(request, value.data, value.size, size);
+}
+
 void xattr_get(fuse_req_t fuse, fuse_ino_t id, const char *name, size_t size)
 {
 	struct request request;
 	cleanup_free char *value = NULL;
 
 	request_start(&request, fuse);
+	if (request.filesystem->per_user && (!strcmp(name, ACL_ACCESS_NAME) || !strcmp(name, ACL_DEFAULT_NAME))) {
+		get_acl(&request, id, !strcmp(name, ACL_DEFAULT_NAME), size);
+		return;
+	}
 	if (request.filesystem->no_attributes) {
-		request_reply_error(&request, -ENOSYS);
+		/* "There are none at all" would switch ACLs off too. */
+		request_reply_error(&request, request.filesystem->per_user ? -ENODATA : -ENOSYS);
 		return;
 	}
 	request_lock(&request);

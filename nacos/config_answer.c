@@ -424,6 +424,9 @@ int nacos_config_answer_read_remove(const struct http_answer *answer, bool wrapp
 int nacos_config_answer_read_write_check(const struct http_answer *answer, const char *what,
 					 struct call *call)
 {
+	/* Among the grants of this account is one that is no pattern, over which the server stumbles. */
+	if (nacos_answer_has_text(answer, "near index"))
+		return call_fail(call, -EACCES, "%s: a permission of this account is no valid pattern", what);
 	/*
 	 * Rights are checked first. Then come quotas, the name, and the content, all of which is
 	 * beside the question.

@@ -35,7 +35,10 @@
 	.list = { "GET", "/v1/cs/configs", "search=accurate&dataId=&group=" },            \
 	.namespaces = { "GET", "/v1/console/namespaces", NULL },                          \
 	.namespace_create = { "POST", "/v1/console/namespaces", NULL },                   \
-	.namespace_remove = { "DELETE", "/v1/console/namespaces", NULL }
+	.namespace_remove = { "DELETE", "/v1/console/namespaces", NULL },                 \
+	.users = { "GET", "/v1/auth/users", "search=accurate" },                          \
+	.roles = { "GET", "/v1/auth/roles", "search=accurate" },                          \
+	.permissions = { "GET", "/v1/auth/permissions", "search=accurate" }
 
 static const struct nacos_generation generation_1 = {
 	.name = "1.4",
@@ -79,6 +82,9 @@ static const struct nacos_generation generation_3 = {
 	.namespaces = { "GET", "/v3/admin/core/namespace/list", NULL },
 	.namespace_create = { "POST", "/v3/admin/core/namespace", NULL },
 	.namespace_remove = { "DELETE", "/v3/admin/core/namespace", NULL },
+	.users = { "GET", "/v3/auth/user/list", "search=accurate" },
+	.roles = { "GET", "/v3/auth/role/list", "search=accurate" },
+	.permissions = { "GET", "/v3/auth/permission/list", "search=accurate" },
 	.console_namespaces = { "GET", "/v3/console/core/namespace/list", NULL },
 };
 

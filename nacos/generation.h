@@ -45,6 +45,9 @@ struct nacos_generation {
 	struct nacos_api namespace_create;
 	struct nacos_api namespace_remove;
 
+	/* Pages of all users, of which role is whose, and of permissions; for admins. */
+	struct nacos_api users, roles, permissions;
+
 	/* Namespaces that an ordinary user may list are served by the 3.x console, below its own address. NULL path: none. */
 	struct nacos_api console_namespaces;
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/rbac.h"
 #include "store/rights_private.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -57,21 +58,26 @@ static bool same_name(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-static bool same_place(const struct rights_place *a, const struct rights_place *b)
+bool rights_place_equals(const struct rights_place *a, const struct rights_place *b)
 {
 	return same_name(a->data_id, b->data_id) && same_name(a->group, b->group) &&
 	       same_name(a->namespace_id, b->namespace_id);
 }
 
-static struct rights_node **bucket_of(struct rights *rights, const struct rights_place *place)
+size_t rights_place_hash(const struct rights_place *place)
 {
 	const struct key key = {
-		.namespace_id = place->namespace_id,
+		.namespace_id = place->namespace_id ? place->namespace_id : "",
 		.group = place->group ? place->group : "",
 		.data_id = place->data_id ? place->data_id : "",
 	};
 
-	return &rights->buckets[key_hash(&key) % RIGHTS_BUCKETS];
+	return key_hash(&key);
+}
+
+static struct rights_node **bucket_of(struct rights *rights, const struct rights_place *place)
+{
+	return &rights->buckets[rights_place_hash(place) % RIGHTS_BUCKETS];
 }
 
 static void free_node(struct rights_node *node)
@@ -130,7 +136,7 @@ static struct rights_node *find_node(struct rights *rights, const struct rights_
 	if (!place->namespace_id)
 		return rights->root;
 	struct rights_node *node = *bucket_of(rights, place);
-	while (node && !same_place(&node->place, place))
+	while (node && !rights_place_equals(&node->place, place))
 		node = node->next;
 	return node;
 }
@@ -254,13 +260,18 @@ static struct rights_node *next_question(const struct rights *rights, struct rig
 	return NULL;
 }
 
+struct access *rights_find_access(struct rights *rights, const struct rights_place *place)
+{
+	return rights->options.rbac ? rbac_find(rights->options.rbac, place) : NULL;
+}
+
 unsigned rights_peek(struct rights *rights, const struct rights_place *place)
 {
 	unsigned bits = 0;
 
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = same_place(&node->place, place);
+	bool exact = rights_place_equals(&node->place, place);
 	if (is_granted(rights, node, KIND_READ, exact))
 		bits |= RIGHT_READ;
 	if (is_granted(rights, node, KIND_WRITE, exact))
@@ -273,7 +284,7 @@ bool rights_are_known(struct rights *rights, const struct rights_place *place, u
 {
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = same_place(&node->place, place);
+	bool exact = rights_place_equals(&node->place, place);
 	bool known = true;
 	for (unsigned kind = 0; kind < KIND_COUNT && known; kind++) {
 		if (!(bits & (kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE)))
@@ -370,6 +381,8 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 {
 	int error = 0;
 
+	if (rights->options.rbac)
+		access_drop(rbac_find(rights->options.rbac, place)); /* worked out here, where nobody waits for it */
 	pthread_mutex_lock(&rights->lock);
 	/* A wide yes needs no place of the config's own. */
 	struct rights_node *node = nearest_node(rights, place);
@@ -379,7 +392,7 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 		node->users++;
 		error = load_kind(rights, node, kind, call);
 		node->users--;
-		if (error || same_place(&node->place, place) || is_granted(rights, node, kind, false))
+		if (error || rights_place_equals(&node->place, place) || is_granted(rights, node, kind, false))
 			continue;
 		node = make_node(rights, place);
 		if (!node) {
@@ -410,7 +423,7 @@ static int answer_of(struct rights *rights, const struct rights_place *place, en
 
 	pthread_mutex_lock(&rights->lock);
 	const struct rights_node *node = nearest_node(rights, place);
-	if (is_granted(rights, node, kind, same_place(&node->place, place)))
+	if (is_granted(rights, node, kind, rights_place_equals(&node->place, place)))
 		answer = 0;
 	for (const struct rights_node *at = node; at && answer == -EAGAIN; at = scope_above(at))
 		if (at->known[kind].answer == ANSWER_NO)
@@ -513,7 +526,7 @@ void rights_learn(struct rights *rights, const struct rights_place *place, enum 
 		return;
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = same_place(&node->place, place);
+	bool exact = rights_place_equals(&node->place, place);
 	if (granted && !exact && is_granted(rights, node, kind, false))
 		goto out; /* nothing new */
 	if (!exact)
@@ -590,6 +603,21 @@ static void tell_changed(struct rights *rights)
 	pthread_mutex_lock(&rights->lock);
 }
 
+/* With the lock, given up meanwhile. */
+static void refresh_rbac(struct rights *rights)
+{
+	struct call call;
+
+	if (!rights->options.rbac || rights->rbac_due_ms > clock_monotonic_ms())
+		return;
+	pthread_mutex_unlock(&rights->lock);
+	call_start(&call, BACKGROUND_ASK_MS);
+	if (rbac_refresh(rights->options.rbac, &call))
+		log_debug("rights=rbac: %s", call.reason);
+	pthread_mutex_lock(&rights->lock);
+	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
+}
+
 static void *run_rights(void *argument)
 {
 	struct rights *rights = argument;
@@ -601,8 +629,9 @@ static void *run_rights(void *argument)
 	while (!rights->stopping) {
 		enum rights_kind kind = KIND_READ;
 		struct rights_node *node = NULL;
-		int64_t now_ms = clock_monotonic_ms();
 
+		refresh_rbac(rights);
+		int64_t now_ms = clock_monotonic_ms();
 		if (rights->outage_until_ms <= now_ms)
 			node = find_stale_scope(rights, ahead_ms, &kind);
 		if (node) {
@@ -626,6 +655,7 @@ int rights_start(struct rights *rights)
 {
 	if (rights->options.off)
 		return 0;
+	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
 	int error = pthread_create(&rights->thread, NULL, run_rights, rights);
 
 	rights->started = !error;

@@ -27,19 +27,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/access.h"
 #include "store/store.h"
 #include "util/call.h"
-
-/* Bits, as in a mode. In a directory: to list it, and to create at least some names in it. */
-#define RIGHT_READ 4U
-#define RIGHT_WRITE 2U
 
 /* Longer than this an answer is never believed, whatever fresh_ms says: changes of grants must act within a minute. */
 #define RIGHTS_FRESH_MAX_MS 30000
 
 struct rights;
+struct rbac;
 
 struct rights_options {
+	struct rbac *rbac; /* what users of this machine may do, kept fresh from here; not owned; NULL: nothing of that */
 	bool off; /* rights are not asked for ahead: the account may do anything, until the server says no */
 	bool read_only; /* the right to write is of no interest: nobody has it */
 	int64_t fresh_ms;
@@ -50,6 +49,9 @@ struct rights_place {
 	const char *group; /* NULL: the whole namespace */
 	const char *data_id; /* NULL: the whole group */
 };
+
+bool rights_place_equals(const struct rights_place *a, const struct rights_place *b);
+size_t rights_place_hash(const struct rights_place *place);
 
 /* A copy of place in one allocation, to be freed with free(). NULL without memory. */
 struct rights_place *rights_place_copy(const struct rights_place *place);
@@ -81,6 +83,12 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 
 /* What is known of the place, however old; asks nobody. What is not known is not granted. */
 unsigned rights_peek(struct rights *rights, const struct rights_place *place);
+
+/*
+ * With rbac: what users and groups of this machine may do at the place; counted for the caller, NULL for nobody. The account of
+ * the mount does it for them, so they may no more than it may: mask with rights_peek().
+ */
+struct access *rights_find_access(struct rights *rights, const struct rights_place *place);
 
 /* Is it known and fresh, so that rights_load() would ask nobody? */
 bool rights_are_known(struct rights *rights, const struct rights_place *place, unsigned bits);
