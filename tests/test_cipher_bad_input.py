@@ -228,9 +228,9 @@ DAMAGES = {
     "data key of an unknown key": Damage(
         lambda site, form, good: (good.content, edited(good.data_key, lambda raw: b"0" * 36 + raw[36:]).decode()),
         NOT_OF_ITS_MAKING),
-    "huge": Damage(lambda site, form, good: (b"A" * 300_000, good.data_key),
+    "huge": Damage(lambda site, form, good: (b"A" * 300_032, good.data_key),
                    "damaged", ENVELOPES),
-    "huge direct": Damage(lambda site, form, good: (b"A" * 300_000, ""), "too large", ("direct",)),
+    "huge direct": Damage(lambda site, form, good: (b"A" * 300_032, ""), "too large", ("direct",)),
 }
 ROWS = [(form, name) for name, damage in DAMAGES.items() for form in damage.forms]
 
