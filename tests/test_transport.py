@@ -324,6 +324,7 @@ def test_data_key_of_an_old_server(space_of: Callable[[NacosServer], Space], nac
     assert (again.path / name).read_bytes() == b"secret: 3\n"
 
 
+@pytest.mark.slow
 def test_ten_mebibytes(space_of: Callable[[NacosServer], Space], nacos_224: NacosServer, nacos_310: NacosServer,
                        mount: Mounts) -> None:
     """As much as a server takes, line ends counted twice. It takes seconds, all of them the server's."""
@@ -334,12 +335,12 @@ def test_ten_mebibytes(space_of: Callable[[NacosServer], Space], nacos_224: Naco
     def scenario(server: NacosServer) -> None:
         space = spaces[server.generation]
         mounted = mount(server, space.namespace, space.group, log="debug")
+        second = mount(server, space.namespace, space.group, timeout=60)
         wait_for_log(mounted, CONNECTED)
+        wait_for_log(second, CONNECTED)
         (mounted.path / "large.txt").write_bytes(content)
         assert publishes(mounted) == (1, 0)
         assert space.detail("large.txt").content == content
-        second = mount(server, space.namespace, space.group, timeout=60)
-        wait_for_log(second, CONNECTED)
         assert (second.path / "large.txt").read_bytes() == content
         with pytest.raises(OSError) as refused:
             (mounted.path / "larger.txt").write_bytes(content + line * 16)
@@ -623,6 +624,7 @@ def test_server_hangs(own: list[Space], mount: Mounts) -> None:
     each_of(own, scenario)
 
 
+@pytest.mark.slow
 def test_server_dies(own: list[Space], mount: Mounts) -> None:
     """It comes back with the same data, and no other text than was saved."""
 
