@@ -81,6 +81,18 @@ static int get_credentials(void *source, struct call *call, struct nacos_credent
 	return 0;
 }
 
+/* What users of this machine may do, by the users and roles of Nacos. */
+static int read_rbac(struct program *program, struct call *call)
+{
+	const struct mount_options *options = &program->command_line.options;
+	const struct rbac_options rbac_options = { options->usermap_file, options->rolemap_file };
+	int error = rbac_new(program->stack.client, &rbac_options, call, &program->rbac);
+
+	if (!error)
+		rights_set_rbac(program->stack.rights, program->rbac);
+	return error;
+}
+
 static int open_credentials(const struct mount_options *options, struct call *call,
 			    struct credential_source **ret_source)
 {
@@ -116,6 +128,8 @@ static int open_stack(struct program *program, struct call *call)
 
 	if (!error)
 		error = stack_open(&stack_options, call, &program->stack);
+	if (!error && options->rights == RIGHTS_RBAC)
+		error = read_rbac(program, call);
 	if (!error && options->identity != IDENTITY_MOUNT)
 		error = build_identities(program, call);
 	if (error)

@@ -72,6 +72,8 @@ void notify_rights(void *arg)
 		for (struct node *node = tree->by_id[i]; node; node = node->next_by_id)
 			if (node->shown_mode && (node->shown_mode & 07777) != attributes_mode(filesystem, node))
 				notify_about_attributes(filesystem, node);
+			else if (filesystem->per_user && node->given_long)
+				notify_notice(filesystem, node, 0); /* its ACL may be another one with the same mode */
 	pthread_mutex_unlock(&filesystem->tree.lock);
 }
 

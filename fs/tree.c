@@ -251,7 +251,8 @@ int tree_move(struct tree *tree, struct node *node, struct node *parent, const c
 
 	if (!copy)
 		return -ENOMEM;
-	unlink_child(tree, node);
+	if (node->parent)
+		unlink_child(tree, node);
 	free(node->name);
 	node->name = copy;
 	link_child(tree, node, parent);

@@ -174,7 +174,7 @@ struct node *tree_add(struct tree *tree, struct node *parent, const char *name, 
 /* Takes the name away; the node lives on while it is used. Children of a directory go with it. */
 void tree_unlink(struct tree *tree, struct node *node);
 
-/* Gives a node another name. There must be no child of that name. 0 or -ENOMEM. */
+/* Gives a node (also one that was unlinked, and is held) another name. There must be no child of that name. 0 or -ENOMEM. */
 int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name);
 
 /* Remembers that somebody else removed this config, for saves that began before; before it is unlinked. */

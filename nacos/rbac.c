@@ -170,7 +170,28 @@ static int compare_rows(const void *a, const void *b)
 	const struct row *left = a, *right = b;
 	int order = strcmp(left->first, right->first);
 
-	return order || !left->second || !right->second ? order : strcmp(left->second, right->second);
+	if (!order && left->second)
+		order = strcmp(left->second, right->second);
+	if (!order && left->third)
+		order = strcmp(left->third, right->third);
+	return order;
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	for (; text && *text; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	return (hash ^ 0xff) * UINT64_C(1099511628211);
+}
+
+static uint64_t hash_rows(uint64_t hash, const struct rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		hash = hash_text(hash, rows->list[i].first);
+		hash = hash_text(hash, rows->list[i].second);
+		hash = hash_text(hash, rows->list[i].third);
+	}
+	return hash;
 }
 
 static void sort_rows(struct rows *rows)
@@ -324,6 +345,7 @@ int nacos_rbac_load(struct nacos_client *client, struct call *call, struct nacos
 	if (!rbac)
 		return -ENOMEM;
 	rbac->generation = generation;
+	rbac->fingerprint = hash_rows(hash_rows(hash_rows(1, &users), &bindings), &permissions);
 	error = add_roles(rbac, &bindings, &permissions);
 	if (!error)
 		error = add_grants(rbac, &permissions);

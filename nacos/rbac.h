@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "nacos/client.h"
 #include "nacos/permission.h"
@@ -43,6 +44,7 @@ struct nacos_user {
 
 struct nacos_rbac {
 	const struct nacos_generation *generation;
+	uint64_t fingerprint; /* of all that was read: another one, other rights */
 	struct nacos_user *users; /* sorted by name */
 	size_t user_count;
 	struct nacos_role *roles; /* sorted by name */

@@ -116,6 +116,7 @@ struct principal {
 
 struct snapshot {
 	struct nacos_rbac *rbac;
+	uint64_t fingerprint; /* of all that follows, and of the grants */
 	struct principal *principals; /* users, then groups, by id */
 	size_t count;
 	bool *role_is_used; /* by index: somebody here has it */
@@ -262,6 +263,21 @@ static int add_user_principals(struct snapshot *snapshot, const struct map *map)
 	return 0;
 }
 
+/* Two snapshots that grant the same have the same. */
+static uint64_t fingerprint(const struct snapshot *snapshot)
+{
+	uint64_t hash = snapshot->rbac->fingerprint;
+
+	for (size_t i = 0; i < snapshot->count; i++) {
+		const struct principal *principal = &snapshot->principals[i];
+
+		hash = (hash ^ principal->id ^ (uint64_t)principal->is_group << 33) * UINT64_C(1099511628211);
+		for (size_t j = 0; j < principal->role_count; j++)
+			hash = (hash ^ principal->roles[j]) * UINT64_C(1099511628211);
+	}
+	return hash;
+}
+
 static int compare_principals(const void *a, const void *b)
 {
 	const struct principal *left = a, *right = b;
@@ -304,6 +320,7 @@ static int snapshot_new(struct nacos_rbac *rbac, const struct map *users, const 
 	}
 	if (snapshot->count)
 		qsort(snapshot->principals, snapshot->count, sizeof(*snapshot->principals), compare_principals);
+	snapshot->fingerprint = fingerprint(snapshot);
 	*ret_snapshot = snapshot;
 	return 0;
 }
@@ -530,7 +547,7 @@ static void report_spoiled(const struct snapshot *old, const struct nacos_rbac *
 	}
 }
 
-int rbac_refresh(struct rbac *rbac, struct call *call)
+int rbac_refresh(struct rbac *rbac, struct call *call, bool *ret_changed)
 {
 	struct nacos_rbac *loaded = NULL;
 	struct snapshot *snapshot = NULL;
@@ -544,13 +561,18 @@ int rbac_refresh(struct rbac *rbac, struct call *call)
 		if (rbac->refused)
 			log_info("rights=rbac: users and roles can be read again");
 		rbac->refused = false;
-		use_snapshot(rbac, snapshot);
+		*ret_changed = !rbac->snapshot || rbac->snapshot->fingerprint != snapshot->fingerprint;
+		if (*ret_changed)
+			use_snapshot(rbac, snapshot);
+		else
+			snapshot_free(snapshot);
 		return 0;
 	}
 	if (error == -EACCES || error == -EOPNOTSUPP) {
 		if (!rbac->refused && rbac->snapshot)
 			log_error("rights=rbac: nobody gets any rights from now on: %s", call->reason);
 		rbac->refused = true;
+		*ret_changed = rbac->snapshot;
 		use_snapshot(rbac, NULL);
 	}
 	return error;
@@ -578,8 +600,9 @@ int rbac_new(struct nacos_client *client, const struct rbac_options *options, st
 	int error = read_map(options->usermap_file, call, &rbac->users);
 	if (!error)
 		error = read_map(options->rolemap_file, call, &rbac->groups);
+	bool changed;
 	if (!error)
-		error = rbac_refresh(rbac, call);
+		error = rbac_refresh(rbac, call, &changed);
 	if (error) {
 		rbac_free(rbac);
 		return error == -EACCES ? call_fail(call, error, "rights=rbac needs an admin account: it may not read the "

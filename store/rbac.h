@@ -42,9 +42,10 @@ void rbac_free(struct rbac *rbac);
 
 /*
  * Reads the snapshot anew. When the account may not read it any more, nobody has any rights from then on (and the log says so,
- * once); when the server can't be asked, what was known stays.
+ * once); when the server can't be asked, what was known stays. ret_changed is set even on failure: somebody may have other rights
+ * than before.
  */
-int rbac_refresh(struct rbac *rbac, struct call *call);
+int rbac_refresh(struct rbac *rbac, struct call *call, bool *ret_changed);
 
 /* Who may do what at a place; counted for the caller, NULL for nobody (or without memory). */
 struct access *rbac_find(struct rbac *rbac, const struct rights_place *place);

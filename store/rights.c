@@ -262,7 +262,7 @@ static struct rights_node *next_question(const struct rights *rights, struct rig
 
 struct access *rights_find_access(struct rights *rights, const struct rights_place *place)
 {
-	return rights->options.rbac ? rbac_find(rights->options.rbac, place) : NULL;
+	return rights->rbac ? rbac_find(rights->rbac, place) : NULL;
 }
 
 unsigned rights_peek(struct rights *rights, const struct rights_place *place)
@@ -381,8 +381,8 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 {
 	int error = 0;
 
-	if (rights->options.rbac)
-		access_drop(rbac_find(rights->options.rbac, place)); /* worked out here, where nobody waits for it */
+	if (rights->rbac)
+		access_drop(rbac_find(rights->rbac, place)); /* worked out here, where nobody waits for it */
 	pthread_mutex_lock(&rights->lock);
 	/* A wide yes needs no place of the config's own. */
 	struct rights_node *node = nearest_node(rights, place);
@@ -585,6 +585,31 @@ static struct rights_node *find_stale_scope(struct rights *rights, int64_t ahead
 	return NULL;
 }
 
+/* With the lock, given up meanwhile. */
+static void refresh_rbac(struct rights *rights)
+{
+	struct call call;
+	bool changed = false;
+
+	if (!rights->rbac || rights->rbac_due_ms > clock_monotonic_ms())
+		return;
+	pthread_mutex_unlock(&rights->lock);
+	call_start(&call, BACKGROUND_ASK_MS);
+	if (rbac_refresh(rights->rbac, &call, &changed))
+		log_debug("rights=rbac: %s", call.reason);
+	pthread_mutex_lock(&rights->lock);
+	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
+	if (changed) {
+		rights->is_changed = true;
+		rights->tell_at_ms = 0;
+	}
+}
+
+void rights_set_rbac(struct rights *rights, struct rbac *rbac)
+{
+	rights->rbac = rbac;
+}
+
 void rights_set_changed(struct rights *rights, void (*changed)(void *arg), void *arg)
 {
 	rights->changed = changed;
@@ -601,21 +626,6 @@ static void tell_changed(struct rights *rights)
 	if (rights->changed)
 		rights->changed(rights->changed_arg);
 	pthread_mutex_lock(&rights->lock);
-}
-
-/* With the lock, given up meanwhile. */
-static void refresh_rbac(struct rights *rights)
-{
-	struct call call;
-
-	if (!rights->options.rbac || rights->rbac_due_ms > clock_monotonic_ms())
-		return;
-	pthread_mutex_unlock(&rights->lock);
-	call_start(&call, BACKGROUND_ASK_MS);
-	if (rbac_refresh(rights->options.rbac, &call))
-		log_debug("rights=rbac: %s", call.reason);
-	pthread_mutex_lock(&rights->lock);
-	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
 }
 
 static void *run_rights(void *argument)

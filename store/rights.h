@@ -38,7 +38,6 @@ struct rights;
 struct rbac;
 
 struct rights_options {
-	struct rbac *rbac; /* what users of this machine may do, kept fresh from here; not owned; NULL: nothing of that */
 	bool off; /* rights are not asked for ahead: the account may do anything, until the server says no */
 	bool read_only; /* the right to write is of no interest: nobody has it */
 	int64_t fresh_ms;
@@ -59,6 +58,9 @@ struct rights_place *rights_place_copy(const struct rights_place *place);
 /* 0 or -ENOMEM. lower is not owned and must outlive the rights. */
 int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights);
 void rights_free(struct rights *rights);
+
+/* What users of this machine may do, kept fresh from here; not owned. Before rights_start(). */
+void rights_set_rbac(struct rights *rights, struct rbac *rbac);
 
 /*
  * Who is told, from the thread and without a lock, that what rights_peek() says of some places is not what it was. Soon after

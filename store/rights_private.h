@@ -46,6 +46,7 @@ struct rights {
 	unsigned asking_count;
 	unsigned long question_count;
 	int64_t outage_until_ms; /* nobody asks before */
+	struct rbac *rbac; /* NULL: none; constant once the thread runs */
 	int64_t rbac_due_ms; /* when what others may do is read again */
 	pthread_t thread;
 	bool started, stopping;
