@@ -94,7 +94,7 @@ def is_gone(path):
     """Or is a name that nothing is known of."""
     try:
         return mode_of(path) == 0
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return True
 
 
