@@ -22,12 +22,45 @@ struct shares {
 	struct access *access; /* NULL: nobody has anything */
 	unsigned ceiling;
 	unsigned owner, group; /* of the mount's uid and gid */
+	unsigned other;
 	unsigned named; /* all that somebody else has */
 };
+
+/*
+ * With identity=caller everybody asks for himself: no more is taken away from what his own account may do. Who is in the list
+ * without rights must be there too, or the entry of a group would be his.
+ */
+static void find_shares_of_callers(const struct filesystem *filesystem, const struct rights_place *place,
+				   bool is_directory, struct shares *ret_shares)
+{
+	unsigned ceiling = RIGHT_READ | (filesystem->read_only ? 0 : RIGHT_WRITE) | (is_directory ? RIGHT_ENTER : 0);
+	unsigned own = (rights_peek(filesystem->rights, place) | RIGHT_ENTER) & ceiling;
+	struct shares shares = {
+		.access = identity_store_find_access(filesystem->identities, place),
+		.ceiling = ceiling,
+		.owner = own,
+		.group = own & ~(filesystem->umask >> 3),
+		.other = filesystem->others_use_own ? own & ~filesystem->umask : 0,
+	};
+
+	for (size_t i = 0; shares.access && i < shares.access->count; i++) {
+		const struct access_entry *entry = &shares.access->entries[i];
+
+		if (entry->id == filesystem->uid)
+			shares.owner = entry->rights & ceiling;
+		else
+			shares.named |= entry->rights & ceiling;
+	}
+	*ret_shares = shares;
+}
 
 static void find_shares(const struct filesystem *filesystem, const struct rights_place *place, bool is_directory,
 			struct shares *ret_shares)
 {
+	if (filesystem->identities) {
+		find_shares_of_callers(filesystem, place, is_directory, ret_shares);
+		return;
+	}
 	unsigned own = rights_peek(filesystem->rights, place) | RIGHT_ENTER;
 	struct shares shares = {
 		.access = rights_find_access(filesystem->rights, place),
@@ -59,7 +92,7 @@ mode_t acl_mode(const struct filesystem *filesystem, const struct node *node, co
 	find_shares(filesystem, place, node_is_directory(node), &shares);
 	access_drop(shares.access);
 	mode_t owner = (shares.owner & RIGHTS_ALL) << 6 & ~filesystem->umask;
-	return owner | (shares.named | shares.group) << 3;
+	return owner | (shares.named | shares.group) << 3 | shares.other;
 }
 
 static int append_entry(struct buffer *value, unsigned tag, unsigned rights, uint32_t id)
@@ -81,7 +114,7 @@ static int append_named(const struct filesystem *filesystem, const struct shares
 		const struct access_entry *entry = &shares->access->entries[i];
 		bool is_own = entry->id == (entry->is_group ? filesystem->gid : filesystem->uid);
 
-		if (entry->is_group == groups && !is_own && (entry->rights & shares->ceiling))
+		if (entry->is_group == groups && !is_own && (filesystem->identities || entry->rights & shares->ceiling))
 			error = append_entry(value, groups ? TAG_GROUP : TAG_USER,
 					     entry->rights & shares->ceiling, entry->id);
 	}
@@ -121,10 +154,11 @@ int acl_append(const struct filesystem *filesystem, const struct node *node, boo
 		place.data_id = "*"; /* as a grant for the whole group has it */
 	find_shares(filesystem, &place, !is_default && node_is_directory(node), &shares);
 	if (is_default)
-		mode = ((shares.owner << 6) & ~filesystem->umask) | (shares.named | shares.group) << 3;
+		mode = ((shares.owner << 6) & ~filesystem->umask) | (shares.named | shares.group) << 3 | shares.other;
 	else
 		mode = attributes_mode(filesystem, node);
-	int error = shares.access && shares.named ? append_all(filesystem, &shares, mode, ret_value) : -ENODATA;
+	bool has_entries = shares.access && (shares.named || filesystem->identities);
+	int error = has_entries ? append_all(filesystem, &shares, mode, ret_value) : -ENODATA;
 	access_drop(shares.access);
 	return error;
 }
@@ -213,13 +247,18 @@ int acl_check_caller(const struct request *request, const struct rights_place *p
 
 	if (!filesystem->per_user || !request->uid)
 		return 0;
+	/* Who has an account of his own is told by the server. */
+	if (filesystem->identities && identity_store_knows(filesystem->identities, request->uid))
+		return 0;
 	find_shares(filesystem, place, true, &shares);
 	unsigned has = request->uid == filesystem->uid ? shares.owner : 0;
 	has |= access_rights(shares.access, false, request->uid);
-	has |= access_rights(shares.access, true, request->gid);
+	has |= access_rights(shares.access, true, request->gid) | shares.other;
+	if (request->gid == filesystem->gid)
+		has |= shares.group;
 	int count = (has & rights) == rights ? 0 : find_groups(request, &groups);
 	for (int i = 0; i < count; i++)
-		has |= access_rights(shares.access, true, groups[i]);
+		has |= access_rights(shares.access, true, groups[i]) | (groups[i] == filesystem->gid ? shares.group : 0);
 	access_drop(shares.access);
 	return (has & shares.ceiling & rights) == rights ? 0 : -EACCES;
 }

@@ -1,10 +1,13 @@
 /*
- * rights=rbac: what each user and group of this machine may do with a config or directory, as mode bits and as the POSIX
+ * rights=rbac and identity=caller: what each user and group of this machine may do with a config or directory, as mode bits and as the POSIX
  * ACL that the kernel checks and getfacl shows.
  *
  * The owner has what its own Nacos user grants; without one, the user who mounted has what the account of the mount may do, as
  * it holds its password, and another owner nothing. Others have nothing. The group bits of the mode are the mask of the
  * ACL: all that any named user or group has. umask= takes from the owner only: the entries are exactly what is granted.
+ *
+ * With identity=caller each user with a login has what his own account may do, the owner (if he has none), the group, and others
+ * where they shall use it, have what the account of the mount may do, through umask=.
  *
  * Removing, creating and moving need only the directory's w to the kernel: acl_check_caller() asks for the config.
  *

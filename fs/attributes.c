@@ -86,14 +86,14 @@ int attributes_load_rights(struct request *request, struct node *node)
 	struct rights_place borrowed;
 
 	if (!attributes_place(request->filesystem, node, &borrowed) ||
-	    rights_are_known(request->filesystem->rights, &borrowed, RIGHT_READ | RIGHT_WRITE))
+	    filesystem_are_rights_known(request->filesystem, &borrowed, RIGHT_READ | RIGHT_WRITE))
 		return 0;
 	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
 	if (!place)
 		return -ENOMEM;
 	node_hold(node);
 	request_unlock(request);
-	int error = rights_load(request->filesystem->rights, place, RIGHT_READ | RIGHT_WRITE, &request->call);
+	int error = filesystem_load_rights(request->filesystem, place, RIGHT_READ | RIGHT_WRITE, &request->call);
 	request_lock(request);
 	tree_drop(request_tree(request), node);
 	return error == -EINTR || error == -ENOMEM ? error : 0;
@@ -132,7 +132,7 @@ static double timeout_s(const struct filesystem *filesystem, struct node *node)
 {
 	struct rights_place place;
 
-	if (!notify_is_told(filesystem, node))
+	if (!notify_is_told(filesystem, node) || filesystem->identities)
 		return KERNEL_CACHE_S;
 	node->given_long = true;
 	if (attributes_place(filesystem, node, &place) && !rights_are_followed(filesystem->rights, &place))
@@ -142,7 +142,10 @@ static double timeout_s(const struct filesystem *filesystem, struct node *node)
 
 double attributes_timeout_s(const struct filesystem *filesystem, struct node *node)
 {
-	return node->draft ? 0 : timeout_s(filesystem, node);
+	/* Who may create names in it can change with the name that is looked up. */
+	if (node->draft || (filesystem->identities && node_is_directory(node)))
+		return 0;
+	return timeout_s(filesystem, node);
 }
 
 void attributes_fill_entry(const struct request *request, struct node *node, struct fuse_entry_param *ret_entry)
@@ -152,7 +155,7 @@ void attributes_fill_entry(const struct request *request, struct node *node, str
 		.entry_timeout = timeout_s(request->filesystem, node),
 	};
 
-	entry.attr_timeout = node->draft ? 0 : entry.entry_timeout;
+	entry.attr_timeout = attributes_timeout_s(request->filesystem, node);
 	attributes_fill(request->filesystem, node, request->thread, &entry.attr);
 	*ret_entry = entry;
 }

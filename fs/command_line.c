@@ -258,6 +258,14 @@ static int check_options(const struct command_line *line, struct call *call)
 		return refuse(call, "identity=caller and identities=DIR need each other");
 	if (options->identity != IDENTITY_MOUNT && !options->allow_other)
 		return refuse(call, "identity=caller needs allow_other: without it nobody else may enter");
+	if (options->identity != IDENTITY_MOUNT && options->rights != RIGHTS_SELF)
+		return refuse(call, "identity=caller shows what each user's own account may do: rights=self only");
+	if (options->identity != IDENTITY_MOUNT && options->kernel_cache)
+		return refuse(call, "identity=caller and kernel_cache exclude each other: the page cache is everybody's");
+	if (options->identity != IDENTITY_MOUNT &&
+	    (options->transport == TRANSPORT_GRPC || (options->grpc_tls && !line->source.https)))
+		return refuse(call, "with identity=caller users' requests go over HTTP: not with transport=grpc, nor with "
+				    "tls unless SOURCE begins with https://");
 	if ((options->key_service == KEY_SERVICE_KEYRING) != (options->keyring_file != NULL))
 		return refuse(call, "kms=keyring and keyring=FILE need each other");
 	if (options->key_service != KEY_SERVICE_KMS_V1 &&

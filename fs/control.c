@@ -96,11 +96,12 @@ int control_read_status(struct filesystem *filesystem, struct version **ret_vers
 		error = buffer_append_format(&text,
 					     ",\n  \"read_only\": %s,\n  \"scratch_bytes\": %zu,\n"
 					     "  \"removals_pending\": %zu,\n  \"unsaved\": %zu,\n"
-					     "  \"rights_questions\": %lu",
+					     "  \"rights_questions\": %lu,\n  \"logins_of_users\": %zu",
 					     filesystem->read_only ? "true" : "false",
 					     filesystem->tree.scratch_size,
 					     grace_count_removals(filesystem), unsaved_count(filesystem),
-					     rights_question_count(filesystem->rights));
+					     rights_question_count(filesystem->rights),
+					     filesystem->identities ? identity_store_count(filesystem->identities) : 0);
 	if (!error)
 		error = append_watch(&text, filesystem);
 	if (!error)

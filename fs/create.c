@@ -106,6 +106,20 @@ static int create_config(struct request *request, struct node *parent, const cha
 	return 0;
 }
 
+/* May who asks write there? Gives up the lock. */
+static int check_write(struct request *request, struct node *parent, const char *name)
+{
+	struct key borrowed = tree_key(request_tree(request), parent, name);
+	cleanup_free struct key *key = key_copy(&borrowed);
+
+	if (!key)
+		return -ENOMEM;
+	request_unlock(request);
+	int error = store_check_write(request->filesystem->store, key, &request->call);
+	request_lock(request);
+	return error;
+}
+
 /*
  * Makes the node of a new regular file. With the lock, which is given up meanwhile. exclusive: -EEXIST where there is
  * one; otherwise ret_node is that one.
@@ -132,6 +146,10 @@ static int make_file(struct request *request, struct node *parent, const char *n
 		error = -ENOENT;
 	}
 	if (!node && level == LEVEL_CONFIGS) {
+		if (filesystem->identities && grace_hides(filesystem, parent, name))
+			error = check_write(request, parent, name);
+		if (error && error != -ENOENT)
+			return error;
 		error = bring_back(request, parent, name, ret_node);
 		if (error != -ENOENT)
 			return error;

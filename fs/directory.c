@@ -177,7 +177,7 @@ static void load_right_to_create(struct request *request, struct node *parent, c
 	if (!place)
 		return;
 	request_unlock(request);
-	rights_load(request->filesystem->rights, place, RIGHT_WRITE, &request->call);
+	filesystem_load_rights(request->filesystem, place, RIGHT_WRITE, &request->call);
 	request_lock(request);
 }
 
@@ -575,7 +575,7 @@ static bool has_attributes(const struct filesystem *filesystem, const struct nod
 	    (!*node->md5 || (strcmp(node->md5, node->listed_md5) && !notify_is_told(filesystem, node))))
 		return false;
 	return !attributes_place(filesystem, node, &place) ||
-	       rights_are_known(filesystem->rights, &place, RIGHT_READ | RIGHT_WRITE);
+	       filesystem_are_rights_known(filesystem, &place, RIGHT_READ | RIGHT_WRITE);
 }
 
 /* Appends one entry to the answer; its size, or 0 when there is no room. */
@@ -703,20 +703,22 @@ void directory_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *in
 /* A group is made where configs may be put into it. With the lock, given up meanwhile. */
 static int check_group(struct request *request, struct node *parent, const char *name)
 {
-	struct rights *rights = request->filesystem->rights;
+	const struct filesystem *filesystem = request->filesystem;
 	const struct rights_place borrowed = { tree_namespace_id(request_tree(request), parent), name, NULL };
 	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
 
 	if (!place)
 		return -ENOMEM;
 	request_unlock(request);
-	int error = rights_load(rights, place, RIGHT_WRITE, &request->call);
+	int error = filesystem_load_rights(filesystem, place, RIGHT_WRITE, &request->call);
 	request_lock(request);
 	if (!error)
 		error = acl_check_caller(request, place, RIGHT_WRITE);
 	if (error)
 		return error;
-	return rights_peek(rights, place) & RIGHT_WRITE ? 0 : -EACCES;
+	unsigned has = filesystem->identities ? identity_store_peek(filesystem->identities, request->uid, place) :
+						rights_peek(filesystem->rights, place);
+	return has & RIGHT_WRITE ? 0 : -EACCES;
 }
 
 static int make_directory(struct request *request, struct node *parent, const char *name, mode_t mode,

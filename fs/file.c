@@ -236,6 +236,15 @@ static int check_rights(struct request *request, const struct node *node, int fl
 	return error;
 }
 
+/* What was never stored was never asked for: with logins of their own, one user's text is not shown to another before. */
+static bool is_of_another(const struct request *request, const struct node *node, int flags)
+{
+	const struct draft *draft = node->draft;
+
+	return request->filesystem->identities && !node->stored && draft && draft->content.size && request->uid &&
+	       draft->writer.uid != request->uid && (flags & O_ACCMODE) != O_WRONLY;
+}
+
 static int open_config(struct request *request, struct node *node, int flags, struct handle **ret_handle)
 {
 	cleanup_version struct version *version = NULL;
@@ -245,7 +254,7 @@ static int open_config(struct request *request, struct node *node, int flags, st
 
 	if (for_writing && request->filesystem->read_only)
 		return -EROFS;
-	int error = check_rights(request, node, flags);
+	int error = is_of_another(request, node, flags) ? -EACCES : check_rights(request, node, flags);
 	if (!error)
 		error = attributes_load(request, node, VERSION_WHOLE, &version);
 	/* What may be written but not read can be written anew; so can what can't be decrypted. */

@@ -14,6 +14,7 @@
 
 #include "fs/process.h"
 #include "fs/tree.h"
+#include "store/identity_store.h"
 #include "store/rights.h"
 #include "store/store.h"
 
@@ -28,6 +29,7 @@ struct directory_handle;
 struct filesystem {
 	struct store *store; /* not owned */
 	struct rights *rights; /* of the account that the store asks with; not owned */
+	struct identity_store *identities; /* identity=caller: whose logins the store asks with; NULL: always that of rights */
 	struct tree tree;
 	struct grace *grace;
 	struct notify *notify;
@@ -45,7 +47,8 @@ struct filesystem {
 	bool read_only;
 	bool no_attributes;
 	bool kernel_cache; /* plain configs are read through the page cache */
-	bool per_user; /* rights=rbac: modes and ACLs are what users of this machine may do (acl.h) */
+	bool per_user; /* rights=rbac, identity=caller: modes and ACLs are what users of this machine may do (acl.h) */
+	bool others_use_own; /* with identities: users without a login have what the umask leaves to others */
 	uid_t mounter;
 	uid_t uid;
 	gid_t gid;
@@ -65,6 +68,11 @@ struct filesystem {
 
 /* The permission bits that somebody with these rights (RIGHT_READ, RIGHT_WRITE) has through the umask of the mount. */
 mode_t filesystem_mode(const struct filesystem *filesystem, bool is_directory, unsigned rights);
+
+/* As rights_load() and rights_are_known(), for all accounts with whose rights the place is shown. */
+int filesystem_load_rights(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits,
+			   struct call *call);
+bool filesystem_are_rights_known(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits);
 
 /*
  * How long a request may ask the server while its whole directory waits for it (LOOKUP, READDIR, CREATE, UNLINK, RENAME,

@@ -29,6 +29,7 @@ struct task {
 	char *name; /* of removals */
 	struct version *base;
 	mode_t mode; /* of the config that had the name */
+	uid_t uid; /* of who removed it */
 };
 
 struct grace {
@@ -111,7 +112,7 @@ static struct task *find_task(const struct filesystem *filesystem, enum task_kin
 
 /* ----------------------------------------------------------------- removals */
 
-int grace_hide(struct filesystem *filesystem, struct node *node, struct version *base, bool remove)
+int grace_hide(struct filesystem *filesystem, struct node *node, struct version *base, bool remove, uid_t uid)
 {
 	char *name = strdup(node->name);
 
@@ -126,6 +127,7 @@ int grace_hide(struct filesystem *filesystem, struct node *node, struct version 
 	task->name = name;
 	task->base = version_hold(base);
 	task->mode = node->mode;
+	task->uid = uid;
 	return 0;
 }
 
@@ -175,12 +177,15 @@ static int run_removal(struct filesystem *filesystem, struct task *task, struct 
 	struct key borrowed = tree_key(tree, task->node, task->name);
 	cleanup_free struct key *key = key_copy(&borrowed);
 	char text[KEY_TEXT_SIZE];
+	uid_t caller = call->uid;
 	int error = -ENOMEM;
 
 	if (key) {
 		task->running = true;
+		call->uid = task->uid;
 		pthread_mutex_unlock(&tree->lock);
 		error = store_remove(filesystem->store, key, task->base, call);
+		call->uid = caller;
 		key_format(key, text, sizeof(text));
 		if (error)
 			log_error("%s: not removed: %s", text, call->reason);
@@ -264,6 +269,7 @@ static void keep_as_scratch(struct filesystem *filesystem, struct node *node)
 {
 	const struct buffer *content = &node->draft->content;
 
+	const struct writer writer = node->draft->writer;
 	mode_t mode = attributes_mode(filesystem, node);
 
 	if (scratch_from_config(&filesystem->tree, node, content->data, content->size)) {
@@ -271,6 +277,12 @@ static void keep_as_scratch(struct filesystem *filesystem, struct node *node)
 		return;
 	}
 	node->mode = mode;
+	if (filesystem->per_user) {
+		/* It has no ACL any more: it is its writer's, alone. */
+		node->mode = 0600;
+		node->uid = writer.uid;
+		node->gid = writer.gid;
+	}
 	log_error("%s: kept in memory only, copy it away", node->name);
 }
 

@@ -38,9 +38,9 @@ void grace_free(struct filesystem *filesystem);
 
 /*
  * Hides the name that node has now; remove: and removes the config when the grace is over. base is held. Call it before
- * node is unlinked or moved. 0 or -ENOMEM.
+ * node is unlinked or moved. uid: on whose behalf. 0 or -ENOMEM.
  */
-int grace_hide(struct filesystem *filesystem, struct node *node, struct version *base, bool remove);
+int grace_hide(struct filesystem *filesystem, struct node *node, struct version *base, bool remove, uid_t uid);
 
 /* Is the name hidden? */
 bool grace_hides(const struct filesystem *filesystem, const struct node *parent, const char *name);

@@ -1,10 +1,12 @@
 /*
  * The logins of local users, for identity=caller: a directory with one file for each of them, named by the local user, with
  * the lines username=NAME and password=PASSWORD of the Nacos user. The files belong to root (or to who runs this) and can
- * be read by nobody else. A file that appears, changes or goes is noticed within a second or so of its user's next call.
+ * be read by nobody else. Names that begin with a dot or end in '~' are left out, so that files can be prepared and renamed.
  *
  * This is a source of stacks for store/identity_store.h: what it opens are stacks (fs/stack.h) that ask the server at each
- * read, because nobody tells them of changes.
+ * read, because nobody tells them of changes, and over HTTP, so that users need no connection each.
+ *
+ *	identity_directory_open -> identity_directory_source -> (use by one thread at a time) -> identity_directory_close
  */
 #ifndef NACOSFS_FS_IDENTITY_H
 #define NACOSFS_FS_IDENTITY_H
@@ -13,13 +15,19 @@
 #include "store/identity_store.h"
 #include "util/call.h"
 
-/*
- * Is the directory one that can be trusted: does it belong to root or to who runs this, and can nobody else write to it?
- * 0, -EACCES, or the errno of looking at it, with a reason.
- */
-int identity_check_directory(const char *directory, struct call *call);
+struct identity_directory;
 
-/* The source for that command line, which must outlive it and have options.identities_directory. */
-struct identity_source identity_source_of(const struct command_line *command_line);
+/*
+ * Is options.identities_directory one that can be trusted: does it belong to root or to who runs this, and can nobody else write
+ * to it? 0, -EACCES, -ENOMEM, or the errno of looking at it, with a reason. The command line must outlive it.
+ */
+int identity_directory_open(const struct command_line *command_line, struct call *call,
+			    struct identity_directory **ret_directory);
+
+/* The source that it is. */
+struct identity_source identity_directory_source(struct identity_directory *directory);
+
+/* NULL is fine. */
+void identity_directory_close(struct identity_directory *directory);
 
 #endif

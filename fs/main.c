@@ -55,7 +55,8 @@ struct program {
 	struct command_line command_line;
 	struct credential_source *credentials; /* for Nacos; NULL: none */
 	struct stack stack;
-	struct store *identities; /* NULL: everything is asked with the login of the mount */
+	struct identity_directory *identity_directory;
+	struct identity_store *identities; /* NULL: everything is asked with the login of the mount */
 	struct rbac *rbac; /* NULL: not rights=rbac */
 	struct key_service *key_service; /* NULL: none */
 	struct cipher *cipher;
@@ -103,13 +104,18 @@ static int open_credentials(const struct mount_options *options, struct call *ca
 
 static int build_identities(struct program *program, struct call *call)
 {
-	const struct mount_options *options = &program->command_line.options;
-	const struct identity_source source = identity_source_of(&program->command_line);
-	int error = identity_check_directory(options->identities_directory, call);
+	int error = identity_directory_open(&program->command_line, call, &program->identity_directory);
 
-	return error ? error :
-		       identity_store_new(program->stack.top, &source, options->identity == IDENTITY_CALLER_OR_MOUNT,
-					  &program->identities);
+	if (error)
+		return error;
+	const struct identity_store_options identity_options = {
+		.own = { program->stack.top, program->stack.rights, NULL },
+		.source = identity_directory_source(program->identity_directory),
+	};
+	error = identity_store_new(&identity_options, &program->identities);
+	if (!error)
+		identity_store_sync(program->identities, call);
+	return error;
 }
 
 static int open_stack(struct program *program, struct call *call)
@@ -121,8 +127,7 @@ static int open_stack(struct program *program, struct call *call)
 		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
 		.username = options->username,
 		.password_file = options->password_file,
-		/* Of whom would the modes be? The server has the word then. */
-		.rights_off = options->rights == RIGHTS_OFF || options->identity != IDENTITY_MOUNT,
+		.rights_off = options->rights == RIGHTS_OFF,
 		.fresh_ms = CACHE_FRESH_MS,
 	};
 
@@ -134,7 +139,7 @@ static int open_stack(struct program *program, struct call *call)
 		error = build_identities(program, call);
 	if (error)
 		return error;
-	struct store *lower = program->identities ? program->identities : program->stack.top;
+	struct store *lower = program->identities ? identity_store_layer(program->identities) : program->stack.top;
 	return cipher_store_new(lower, program->cipher, &program->cipher_store);
 }
 
@@ -225,7 +230,9 @@ static int build_filesystem(struct program *program)
 		program->namespaces[i] = options->namespaces.items[i];
 	filesystem->store = program->cipher_store;
 	filesystem->rights = program->stack.rights;
-	filesystem->per_user = program->rbac;
+	filesystem->per_user = program->rbac || program->identities;
+	filesystem->identities = program->identities;
+	filesystem->others_use_own = options->identity == IDENTITY_CALLER_OR_MOUNT;
 	filesystem->mounter = getuid();
 	filesystem->secret_memory = &secret_memory;
 	filesystem->server_text = command_line->source_text;
@@ -387,6 +394,8 @@ static int serve(struct program *program)
 	log_info("unmounting %s", program->command_line.mountpoint);
 	touch_stop(&program->filesystem);
 	rights_stop(program->stack.rights);
+	if (program->identities)
+		identity_store_stop(program->identities);
 	notify_stop(&program->filesystem);
 	grace_stop(&program->filesystem);
 	stack_stop(&program->stack);
@@ -415,7 +424,9 @@ static void release(struct program *program)
 		tree_destroy(&program->filesystem.tree);
 	}
 	store_free(program->cipher_store);
-	store_free(program->identities);
+	if (program->identities)
+		store_free(identity_store_layer(program->identities));
+	identity_directory_close(program->identity_directory);
 	stack_close(&program->stack);
 	credential_source_free(program->credentials);
 	rbac_free(program->rbac);

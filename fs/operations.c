@@ -194,7 +194,7 @@ static void operations_init(void *userdata, struct fuse_conn_info *connection)
 		connection->want |= FUSE_CAP_POSIX_ACL;
 	} else if (filesystem->per_user) {
 		/* Without them the group bits would be a group's, which are the mask of all. */
-		log_error("this kernel has no ACLs on FUSE: with rights=rbac the filesystem is closed to all but its owner");
+		log_error("this kernel has no ACLs on FUSE: the filesystem is closed to all but its owner");
 		filesystem->umask |= 0077;
 		filesystem->per_user = false;
 	}
@@ -210,6 +210,8 @@ static void operations_init(void *userdata, struct fuse_conn_info *connection)
 	rights_set_changed(filesystem->rights, notify_rights, filesystem);
 	if (rights_start(filesystem->rights))
 		log_error("can't start a thread: rights are only asked for when they are needed");
+	if (filesystem->identities && identity_store_start(filesystem->identities))
+		log_error("can't start a thread: logins are those of now until the unmount");
 	if (!pthread_create(&counter, NULL, wait_for_count_signals, NULL))
 		pthread_detach(counter);
 #ifdef HAVE_SYSTEMD

@@ -104,8 +104,8 @@ static const struct option_entry option_table[] = {
 	  "For rights=rbac: NACOS ROLE = LOCAL GROUP lines, where the names differ" },
 	/* in the order of enum identity_kind */
 	{ "identity", OPTION_CHOICE, FIELD(identity), "mount|caller|caller_or_mount", "mount", 0,
-	  "With whose login the server is asked: the mount's, or that of each local user; users without one get nothing, or "
-	  "the mount's" },
+	  "With whose login the server is asked: the mount's, or that of each local user; of users without one, the owner and "
+	  "the group have what the mount's may do, others nothing, or what umask= leaves them" },
 	{ "identities", OPTION_PATH, FIELD(identities_directory), "DIR", NULL, 0,
 	  "Logins of local users: a file DIR/USER for each, with the lines username= and password=, which belongs to root and "
 	  "nobody else can read" },

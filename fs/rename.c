@@ -83,12 +83,28 @@ static int unlink_stored(struct request *request, struct node *node)
 	bool cleans_up = node->failed_process &&
 			 node->failed_process == process_of_thread(request->thread) &&
 			 clock_monotonic_ms() - node->failed_ms < FAILED_SAVE_MS;
-	error = grace_hide(request->filesystem, node, version, !cleans_up);
+	error = grace_hide(request->filesystem, node, version, !cleans_up, request->uid);
 	if (error)
 		return error;
 	node->parent->local = true;
 	tree_unlink(tree, node);
 	return 0;
+}
+
+/* A config that is here only, so far. */
+static int unlink_unstored(struct request *request, struct node *node)
+{
+	struct tree *tree = request_tree(request);
+	int error = 0;
+
+	if (request->filesystem->per_user) {
+		struct key borrowed = tree_key(tree, node->parent, node->name);
+		cleanup_free struct key *key = key_copy(&borrowed);
+		error = key ? check_write(request, key) : -ENOMEM;
+	}
+	if (!error && node->parent)
+		tree_unlink(tree, node);
+	return error;
 }
 
 static int unlink_name(struct request *request, struct node *parent, const char *name)
@@ -114,7 +130,7 @@ static int unlink_name(struct request *request, struct node *parent, const char 
 	if (!error && node->parent && node->stored)
 		error = unlink_stored(request, node);
 	else if (!error && node->parent)
-		tree_unlink(tree, node);
+		error = unlink_unstored(request, node);
 	if (!error && !node->writers)
 		draft_drop(node);
 	tree_drop(tree, node);
@@ -344,7 +360,7 @@ static int hide_config(struct renaming *renaming)
 		return error;
 	const struct buffer *content = source->draft ? &source->draft->content : &version->content;
 	if (source->stored)
-		error = grace_hide(request->filesystem, source, version, false);
+		error = grace_hide(request->filesystem, source, version, false, request->uid);
 	mode_t mode = attributes_mode(request->filesystem, source);
 	if (!error)
 		error = scratch_from_config(request_tree(request), source, content->data, content->size);

@@ -44,8 +44,9 @@ static int connect_client(const struct stack_options *stack_options, struct call
 	return error ? error : nacos_client_connect(stack->client, call);
 }
 
-static int build_transport(const struct command_line *command_line, struct call *call, struct stack *stack)
+static int build_transport(const struct stack_options *stack_options, struct call *call, struct stack *stack)
 {
+	const struct command_line *command_line = stack_options->command_line;
 	static const enum nacos_transport_mode modes[] = {
 		[TRANSPORT_AUTO] = NACOS_TRANSPORT_AUTO,
 		[TRANSPORT_GRPC] = NACOS_TRANSPORT_GRPC,
@@ -59,9 +60,10 @@ static int build_transport(const struct command_line *command_line, struct call 
 	};
 	/* What TLS was asked for must not go over plain HTTP because somebody blocks the port of gRPC. */
 	bool fails_closed = options->grpc_tls && !command_line->source.https;
+	enum nacos_transport_mode mode = fails_closed ? NACOS_TRANSPORT_GRPC : modes[options->transport];
 	const struct nacos_transport_options transport_options = {
 		.client = stack->client,
-		.mode = fails_closed ? NACOS_TRANSPORT_GRPC : modes[options->transport],
+		.mode = stack_options->is_for_caller ? NACOS_TRANSPORT_HTTP : mode,
 		.hosts = command_line->source.hosts,
 		.host_count = command_line->source.host_count,
 		/* https:// asks for no less: the same contents and tokens go over gRPC. */
@@ -89,7 +91,7 @@ int stack_open(const struct stack_options *options, struct call *call, struct st
 	memset(stack, 0, sizeof(*stack));
 	int error = connect_client(options, call, stack);
 	if (!error)
-		error = build_transport(options->command_line, call, stack);
+		error = build_transport(options, call, stack);
 	if (!error)
 		error = nacos_store_new(stack->transport, &stack->nacos);
 	if (!error)

@@ -24,6 +24,7 @@ struct stack_options {
 	const char *username; /* NULL: no login */
 	const char *password_file, *login_file; /* one of them (nacos/client.h) */
 	bool rights_off; /* nobody wants to know ahead what the account may do */
+	bool is_for_caller; /* one of many: over HTTP only, without a connection and threads of its own; not to be started */
 	int64_t fresh_ms; /* how long a version is served without asking where changes are not told */
 };
 

@@ -408,6 +408,18 @@ static int cache_remove(struct store *store, const struct key *key, const struct
 	return error;
 }
 
+void cache_note_put(struct store *store, const struct key *key, struct version *version,
+		    const struct version *base)
+{
+	struct cache *cache = cache_of(store);
+
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = cache_find_entry(cache, key, true);
+	if (entry)
+		entry_set_own(cache, entry, version ? ENTRY_PRESENT : ENTRY_ABSENT, version, base);
+	pthread_mutex_unlock(&cache->lock);
+}
+
 static int cache_check_write(struct store *store, const struct key *key, struct call *call)
 {
 	return store_check_write(cache_of(store)->lower, key, call);

@@ -2,247 +2,536 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/cache.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/user.h"
 
-/* One local user. */
+/* A local user who has a login, or had one. */
 struct identity {
-	struct identity *next;
+	struct identity *next; /* by uid */
 	uid_t uid;
-	void *stack; /* NULL: none is open */
-	struct store *top;
+	bool listed; /* there is a login */
+	uint64_t state; /* of that */
+	bool busy; /* its stack is being opened or closed */
+	bool is_open;
+	struct identity_stack stack; /* if is_open */
 	unsigned users; /* calls that use it while the lock is not held */
-	bool busy; /* a thread opens, looks at, or closes it */
-	int error; /* why there is none: -ENOENT or why it can't be used */
+	int error; /* why there is no stack */
 	char reason[CALL_REASON_SIZE];
-	int64_t check_at_ms; /* not worth looking again before */
+	int64_t retry_at_ms, retry_ms;
 };
 
 struct identity_store {
-	struct store store;
-	struct store *own;
+	struct store store; /* first: the layer of the stack */
+	struct identity_stack own;
 	struct identity_source source;
-	bool others_use_own;
 
 	pthread_mutex_t lock; /* all below */
-	pthread_cond_t changed; /* an identity is not busy any more, or is not used */
-	struct identity *identities;
+	pthread_cond_t changed; /* an identity is not busy any more, or is not used; the thread is to stop */
+	struct identity *identities; /* none is ever freed before the end */
+	size_t count;
+	bool list_failed, too_many; /* and that was logged */
+	pthread_t thread;
+	bool started;
+	atomic_bool stopping;
 };
 
-static struct identity_store *identity_store_of(struct store *store)
+static struct identity_store *identities_of(struct store *store)
 {
 	return (struct identity_store *)store;
 }
 
 static struct store *own_of(struct store *store)
 {
-	return identity_store_of(store)->own;
+	return identities_of(store)->own.top;
 }
 
-/* ---- whose stack ---- */
-
-static struct identity *find(struct identity_store *store, uid_t uid)
+static struct identity *find(const struct identity_store *store, uid_t uid)
 {
 	struct identity *identity = store->identities;
 
 	while (identity && identity->uid != uid)
 		identity = identity->next;
-	if (identity)
-		return identity;
-	identity = calloc(1, sizeof(*identity));
-	if (!identity)
-		return NULL;
-	identity->uid = uid;
-	identity->next = store->identities;
-	store->identities = identity;
 	return identity;
 }
 
-/* With the lock, given up meanwhile: closes the stack when nobody uses it any more. Calls end within their deadlines. */
+static struct identity *add(struct identity_store *store, uid_t uid)
+{
+	struct identity **place = &store->identities;
+	struct identity *identity = store->count < IDENTITY_MAX ? calloc(1, sizeof(*identity)) : NULL;
+
+	if (!identity) {
+		if (!store->too_many)
+			log_error("no more than %d users can have a login of their own: the others have none", IDENTITY_MAX);
+		store->too_many = true;
+		return NULL;
+	}
+	while (*place && (*place)->uid < uid)
+		place = &(*place)->next;
+	identity->uid = uid;
+	identity->next = *place;
+	*place = identity;
+	store->count++;
+	return identity;
+}
+
+/* ------------------------------------------------------------ opening, closing */
+
+/* With the lock, given up meanwhile. Calls that use the stack end within their deadlines. */
 static void close_stack(struct identity_store *store, struct identity *identity)
 {
-	void *stack = identity->stack;
-
-	identity->stack = NULL;
+	identity->is_open = false;
+	identity->error = -EACCES;
 	while (identity->users)
 		pthread_cond_wait(&store->changed, &store->lock);
 	pthread_mutex_unlock(&store->lock);
-	store->source.close(store->source.arg, stack);
+	store->source.close(store->source.arg, &identity->stack);
 	pthread_mutex_lock(&store->lock);
 }
 
+/* With the lock, given up meanwhile. */
 static void open_stack(struct identity_store *store, struct identity *identity, struct call *call)
 {
-	void *stack = NULL;
-	struct store *top = NULL;
+	struct identity_stack stack = { 0 };
 	char user[USER_NAME_SIZE];
+	struct call part;
 
 	pthread_mutex_unlock(&store->lock);
+	call_start_part(&part, call, IDENTITY_OPEN_MS);
 	user_format_name(identity->uid, user);
-	int error = store->source.open(store->source.arg, identity->uid, call, &stack, &top);
-	if (error == -ENOENT)
-		call_fail(call, error, "%s has no login of his own", user);
-	else if (error)
-		log_warning("the login of %s can't be used: %s", user, call->reason);
-	else
-		log_info("%s has a login of his own", user);
+	int error = store->source.open(store->source.arg, identity->uid, &part, &stack);
 	pthread_mutex_lock(&store->lock);
+	identity->is_open = !error;
 	identity->stack = stack;
-	identity->top = top;
+	if (!error) {
+		log_info("%s has a login of his own", user);
+		identity->retry_ms = 0;
+		*identity->reason = '\0';
+	} else {
+		if (strcmp(identity->reason, part.reason) != 0)
+			log_warning("%s has no access, his login can't be used: %s", user, part.reason);
+		memcpy(identity->reason, part.reason, sizeof(identity->reason));
+		identity->retry_ms = identity->retry_ms ? identity->retry_ms * 2 : IDENTITY_RETRY_FIRST_MS;
+		if (identity->retry_ms > IDENTITY_RETRY_LAST_MS)
+			identity->retry_ms = IDENTITY_RETRY_LAST_MS;
+		identity->retry_at_ms = clock_monotonic_ms() + identity->retry_ms;
+	}
 	identity->error = error;
-	memcpy(identity->reason, call->reason, sizeof(identity->reason));
 }
 
-/* With the lock, given up meanwhile: the stack that is right now, or none. */
-static void refresh(struct identity_store *store, struct identity *identity, struct call *call)
+/* Notes which logins there are, with the lock. */
+static void take_list(struct identity_store *store, const struct identity_login *logins, size_t count)
 {
-	void *stack = identity->stack;
-	bool is_current = false;
+	for (struct identity *identity = store->identities; identity; identity = identity->next)
+		identity->listed = false;
+	for (size_t i = 0; i < count; i++) {
+		struct identity *identity = find(store, logins[i].uid);
+
+		if (!identity)
+			identity = add(store, logins[i].uid);
+		if (identity) /* what it has is another one's: closed by update() */
+			identity->listed = true;
+	}
+}
+
+static const struct identity_login *find_login(const struct identity_login *logins, size_t count, uid_t uid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (logins[i].uid == uid)
+			return &logins[i];
+	return NULL;
+}
+
+/* With the lock, given up meanwhile; login is what there is now, NULL: none. */
+static int update(struct identity_store *store, struct identity *identity, const struct identity_login *login,
+		  struct call *call)
+{
+	bool is_new = login && login->state != identity->state;
+	char user[USER_NAME_SIZE];
 
 	identity->busy = true;
-	if (stack) {
-		pthread_mutex_unlock(&store->lock);
-		is_current = store->source.is_current(store->source.arg, stack);
-		pthread_mutex_lock(&store->lock);
-		if (!is_current)
-			close_stack(store, identity);
+	if (identity->is_open && (!login || is_new)) {
+		close_stack(store, identity);
+		if (!login) {
+			pthread_mutex_unlock(&store->lock);
+			user_format_name(identity->uid, user);
+			log_info("%s has no login any more, and no access", user);
+			pthread_mutex_lock(&store->lock);
+		}
 	}
-	if (!is_current)
+	if (is_new)
+		identity->retry_at_ms = identity->retry_ms = 0;
+	identity->state = login ? login->state : 0;
+	if (!login) {
+		identity->error = -EACCES;
+		*identity->reason = '\0';
+	} else if (!identity->is_open && clock_monotonic_ms() >= identity->retry_at_ms) {
 		open_stack(store, identity, call);
-	identity->check_at_ms = clock_monotonic_ms();
-	/* A deadline or an interrupt was this call's own. */
-	if (identity->error != -EINTR)
-		identity->check_at_ms += identity->error && identity->error != -ENOENT ? IDENTITY_RETRY_MS :
-											 IDENTITY_CHECK_MS;
+	}
 	identity->busy = false;
 	pthread_cond_broadcast(&store->changed);
+	return login && !identity->is_open ? identity->error : 0;
 }
 
-/* With the lock. 0 and the identity, with its use counted, or none where it is the mount's own stack. */
-static int choose(struct identity_store *store, struct call *call, struct identity **ret_identity)
+void identity_store_sync(struct identity_store *store, struct call *call)
 {
-	struct identity *identity;
+	cleanup_free struct identity_login *logins = NULL;
+	size_t count = 0;
+	int error = store->source.list(store->source.arg, call, &logins, &count);
+	bool is_outage = false;
 
-	*ret_identity = NULL;
-	if (call->uid == CALL_NO_USER)
-		return 0;
-	identity = find(store, call->uid);
-	if (!identity)
-		return -ENOMEM;
-	while (identity->busy) {
-		int error = call_wait(call, &store->changed, &store->lock);
-		if (error)
-			return error;
+	pthread_mutex_lock(&store->lock);
+	if (error && !store->list_failed)
+		log_error("no user has a login of his own: %s", call->reason);
+	store->list_failed = error;
+	take_list(store, logins, count);
+	for (struct identity *identity = store->identities; identity && !store->stopping; identity = identity->next) {
+		const struct identity_login *login = find_login(logins, count, identity->uid);
+		/* One that can't be asked for is as good as many. */
+		if (is_outage && login && !identity->is_open)
+			continue;
+		is_outage |= store_error_is_outage(update(store, identity, login, call));
 	}
-	if (clock_monotonic_ms() >= identity->check_at_ms)
-		refresh(store, identity, call);
-	if (identity->stack) {
-		identity->users++;
+	pthread_mutex_unlock(&store->lock);
+}
+
+static bool is_stopping(void *arg)
+{
+	const struct identity_store *store = arg;
+
+	return atomic_load(&store->stopping);
+}
+
+static void *run(void *arg)
+{
+	struct identity_store *store = arg;
+	struct call call;
+
+	pthread_mutex_lock(&store->lock);
+	while (!store->stopping) {
+		struct timespec until = clock_from_ms(clock_monotonic_ms() + IDENTITY_CHECK_MS);
+
+		pthread_cond_timedwait(&store->changed, &store->lock, &until);
+		if (store->stopping)
+			break;
+		pthread_mutex_unlock(&store->lock);
+		call_start(&call, INT64_MAX / 2);
+		call.interrupted = is_stopping;
+		call.interrupted_arg = store;
+		identity_store_sync(store, &call);
+		pthread_mutex_lock(&store->lock);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return NULL;
+}
+
+int identity_store_start(struct identity_store *store)
+{
+	int error = pthread_create(&store->thread, NULL, run, store);
+
+	store->started = !error;
+	return -error;
+}
+
+void identity_store_stop(struct identity_store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	store->stopping = true;
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+	if (store->started)
+		pthread_join(store->thread, NULL);
+	store->started = false;
+}
+
+/* ---------------------------------------------------------------- whose stack */
+
+/*
+ * The stack that serves the call, to be given back with leave(); ret_identity is NULL for the mount's own. While a login is being
+ * replaced, its user waits.
+ */
+static int enter(struct identity_store *store, struct call *call, const struct identity_stack **ret_stack,
+		 struct identity **ret_identity)
+{
+	struct identity *identity = NULL;
+	int error = 0;
+
+	pthread_mutex_lock(&store->lock);
+	if (call->uid != CALL_NO_USER)
+		identity = find(store, call->uid);
+	while (!error && identity && identity->busy && !identity->is_open)
+		error = call_wait(call, &store->changed, &store->lock);
+	if (!error && identity && !identity->is_open)
+		error = call_fail(call, identity->error, "the login of uid %u can't be used: %s", (unsigned)call->uid,
+				  *identity->reason ? identity->reason : "there is none any more");
+	if (!error) {
+		if (identity)
+			identity->users++;
 		*ret_identity = identity;
-		return 0;
+		*ret_stack = identity ? &identity->stack : &store->own;
 	}
-	if (identity->error == -ENOENT && (store->others_use_own || identity->uid == 0))
-		return 0;
-	return call_fail(call, identity->error == -ENOENT ? -EACCES : identity->error, "%s", identity->reason);
-}
-
-/* The stack that serves the call; to be given back with leave(). */
-static int enter(struct store *store, struct call *call, struct store **ret_lower, struct identity **ret_identity)
-{
-	struct identity_store *identities = identity_store_of(store);
-
-	pthread_mutex_lock(&identities->lock);
-	int error = choose(identities, call, ret_identity);
-	if (!error)
-		*ret_lower = *ret_identity ? (*ret_identity)->top : identities->own;
-	pthread_mutex_unlock(&identities->lock);
+	pthread_mutex_unlock(&store->lock);
 	return error;
 }
 
-static void leave(struct store *store, struct identity *identity)
+static void leave(struct identity_store *store, struct identity *identity)
 {
-	struct identity_store *identities = identity_store_of(store);
-
 	if (!identity)
 		return;
-	pthread_mutex_lock(&identities->lock);
+	pthread_mutex_lock(&store->lock);
 	if (!--identity->users)
-		pthread_cond_broadcast(&identities->changed);
-	pthread_mutex_unlock(&identities->lock);
+		pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
 }
 
-/* Does the same with the stack of whoever asks: result = operation(lower, ...). */
-#define WITH_STACK_OF_CALLER(store, call, expression)                                  \
+/* Does the expression with the stack of whoever asks: result = operation(stack, ...). */
+#define WITH_STACK_OF_CALLER(identities, call, expression)                             \
 	do {                                                                           \
-		struct identity *identity;                                             \
-		struct store *lower = NULL;                                            \
-		int error = enter(store, call, &lower, &identity);                     \
-		if (error)                                                             \
-			return error;                                                  \
-		error = (expression);                                                  \
-		leave(store, identity);                                                \
-		return error;                                                          \
+		struct identity *identity_of_caller;                                   \
+		const struct identity_stack *stack;                                    \
+		int error_of_caller = enter(identities, call, &stack, &identity_of_caller); \
+		if (error_of_caller)                                                   \
+			return error_of_caller;                                        \
+		error_of_caller = (expression);                                        \
+		leave(identities, identity_of_caller);                                 \
+		return error_of_caller;                                                \
 	} while (0)
 
-/* ---- the table ---- */
+bool identity_store_knows(struct identity_store *store, uid_t uid)
+{
+	pthread_mutex_lock(&store->lock);
+	bool known = find(store, uid);
+	pthread_mutex_unlock(&store->lock);
+	return known;
+}
+
+size_t identity_store_count(struct identity_store *store)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (const struct identity *identity = store->identities; identity; identity = identity->next)
+		count += identity->is_open;
+	pthread_mutex_unlock(&store->lock);
+	return count;
+}
+
+/* ----------------------------------------------------------------- rights */
+
+static int load_of_caller(struct identity_store *store, const struct rights_place *place, unsigned bits,
+			  struct call *call)
+{
+	WITH_STACK_OF_CALLER(store, call, rights_load(stack->rights, place, bits, call));
+}
+
+/* An open one whose uid is at least that, with its use counted; NULL: there is none. */
+static struct identity *enter_from(struct identity_store *store, uid_t uid)
+{
+	pthread_mutex_lock(&store->lock);
+	struct identity *identity = store->identities;
+	while (identity && (identity->uid < uid || !identity->is_open))
+		identity = identity->next;
+	if (identity)
+		identity->users++;
+	pthread_mutex_unlock(&store->lock);
+	return identity;
+}
+
+int identity_store_load_rights(struct identity_store *store, const struct rights_place *place, unsigned bits,
+			       struct call *call)
+{
+	struct identity *identity;
+	struct call part;
+	int own_error = rights_load(store->own.rights, place, bits, call);
+	int error = call->uid == CALL_NO_USER ? 0 : load_of_caller(store, place, bits, call);
+
+	call_start_part(&part, call, RIGHTS_ASK_MS);
+	for (uid_t uid = 0; (identity = enter_from(store, uid)); uid = identity->uid + 1) {
+		/* What can't be found out for others in time is shown as no right, until somebody asks again. */
+		int late = rights_are_known(identity->stack.rights, place, bits) ?
+				   0 :
+				   rights_load(identity->stack.rights, place, bits, &part);
+		leave(store, identity);
+		if (late == -EINTR || late == -ENOMEM)
+			return late;
+		if (store_error_is_outage(late) || call_check(&part))
+			break;
+	}
+	return error && error != -EACCES ? error : own_error;
+}
+
+bool identity_store_are_rights_known(struct identity_store *store, const struct rights_place *place, unsigned bits)
+{
+	bool known = rights_are_known(store->own.rights, place, bits);
+
+	pthread_mutex_lock(&store->lock);
+	for (struct identity *identity = store->identities; identity && known; identity = identity->next)
+		known = !identity->is_open || rights_are_known(identity->stack.rights, place, bits);
+	pthread_mutex_unlock(&store->lock);
+	return known;
+}
+
+/* With the lock. Who has a login may go through any directory, as he may own something in it. */
+static unsigned peek(const struct identity *identity, const struct rights_place *place)
+{
+	return identity->is_open ? rights_peek(identity->stack.rights, place) | RIGHT_ENTER : 0;
+}
+
+struct access *identity_store_find_access(struct identity_store *store, const struct rights_place *place)
+{
+	pthread_mutex_lock(&store->lock);
+	struct access *access = store->count ? malloc(sizeof(*access) + store->count * sizeof(access->entries[0])) : NULL;
+	if (access) {
+		atomic_init(&access->references, 1);
+		access->count = 0;
+		for (const struct identity *identity = store->identities; identity; identity = identity->next)
+			access->entries[access->count++] = (struct access_entry){ false, identity->uid, peek(identity, place) };
+	}
+	pthread_mutex_unlock(&store->lock);
+	return access;
+}
+
+unsigned identity_store_peek(struct identity_store *store, uid_t uid, const struct rights_place *place)
+{
+	pthread_mutex_lock(&store->lock);
+	const struct identity *identity = find(store, uid);
+	unsigned rights = identity ? peek(identity, place) : rights_peek(store->own.rights, place);
+	pthread_mutex_unlock(&store->lock);
+	return rights;
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static bool own_may_read(struct store *store, const struct key *key)
+{
+	const struct rights_place place = { key->namespace_id, key->group, key->data_id };
+
+	return rights_peek(identities_of(store)->own.rights, &place) & RIGHT_READ;
+}
+
+static int get_of_caller(struct identity_store *store, const struct key *key, enum version_part part,
+			 struct call *call, struct version **ret_version)
+{
+	WITH_STACK_OF_CALLER(store, call, store_get(stack->top, key, part, call, ret_version));
+}
+
+/* Attributes are shown to more than may read: no content goes with them. */
+static int without_content(const struct version *version, struct version **ret_version)
+{
+	struct buffer nothing = BUFFER_INIT;
+
+	*ret_version = version_new_like(version, &nothing, version->size);
+	return *ret_version ? 0 : -ENOMEM;
+}
 
 static int identity_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
 			struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(store, call, store_get(lower, key, part, call, ret_version));
+	cleanup_version struct version *version = NULL;
+
+	if (part == VERSION_WHOLE)
+		return get_of_caller(identities_of(store), key, part, call, ret_version);
+	int error = store_get(own_of(store), key, part, call, &version);
+	/* Some servers say that there is none where one may not know. */
+	if (call->uid != CALL_NO_USER && (error == -EACCES || (error == -ENOENT && !own_may_read(store, key))))
+		error = get_of_caller(identities_of(store), key, part, call, &version);
+	return error ? error : without_content(version, ret_version);
+}
+
+/* The mount's stack, which serves the attributes, knows of the change at once, as if it had made it. */
+static int put_of_caller(struct store *store, const struct identity_stack *stack, const struct key *key,
+			 const struct put *put, struct call *call, struct version **ret_version)
+{
+	int error = store_put(stack->top, key, put, call, ret_version);
+
+	if (!error && stack->top != own_of(store) && own_may_read(store, key))
+		cache_note_put(own_of(store), key, *ret_version, put->base);
+	return error;
 }
 
 static int identity_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
 			struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(store, call, store_put(lower, key, put, call, ret_version));
+	WITH_STACK_OF_CALLER(identities_of(store), call, put_of_caller(store, stack, key, put, call, ret_version));
+}
+
+static int remove_of_caller(struct store *store, const struct identity_stack *stack, const struct key *key,
+			    const struct version *base, struct call *call)
+{
+	int error = store_remove(stack->top, key, base, call);
+
+	if (!error && stack->top != own_of(store))
+		cache_note_put(own_of(store), key, NULL, base);
+	return error;
 }
 
 static int identity_remove(struct store *store, const struct key *key, const struct version *base,
 			   struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_remove(lower, key, base, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, remove_of_caller(store, stack, key, base, call));
 }
 
 static int identity_check_write(struct store *store, const struct key *key, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_check_write(lower, key, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_write(stack->top, key, call));
 }
 
 static int identity_check_read(struct store *store, const struct key *key, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_check_read(lower, key, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_read(stack->top, key, call));
+}
+
+static int list_of_caller(struct identity_store *store, const char *namespace_id, const char *group,
+			  struct call *call, struct listing **ret_listing)
+{
+	WITH_STACK_OF_CALLER(store, call, store_list(stack->top, namespace_id, group, call, ret_listing));
 }
 
 static int identity_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
 			 struct listing **ret_listing)
 {
-	WITH_STACK_OF_CALLER(store, call, store_list(lower, namespace_id, group, call, ret_listing));
+	int error = store_list(own_of(store), namespace_id, group, call, ret_listing);
+
+	if (error != -EACCES || call->uid == CALL_NO_USER)
+		return error;
+	return list_of_caller(identities_of(store), namespace_id, group, call, ret_listing);
+}
+
+static int check_any_of_caller(struct identity_store *store, const char *namespace_id, const char *group,
+			       struct call *call)
+{
+	WITH_STACK_OF_CALLER(store, call, store_check_any(stack->top, namespace_id, group, call));
 }
 
 static int identity_check_any(struct store *store, const char *namespace_id, const char *group,
 			      struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_check_any(lower, namespace_id, group, call));
+	int error = store_check_any(own_of(store), namespace_id, group, call);
+
+	if (error != -EACCES || call->uid == CALL_NO_USER)
+		return error;
+	return check_any_of_caller(identities_of(store), namespace_id, group, call);
 }
 
 static int identity_list_namespaces(struct store *store, struct call *call, struct namespace_names *ret_names)
 {
-	WITH_STACK_OF_CALLER(store, call, store_list_namespaces(lower, call, ret_names));
+	return store_list_namespaces(own_of(store), call, ret_names);
 }
 
 static int identity_create_namespace(struct store *store, const char *namespace_id, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_create_namespace(lower, namespace_id, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_create_namespace(stack->top, namespace_id, call));
 }
 
 static int identity_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_remove_namespace(lower, namespace_id, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_remove_namespace(stack->top, namespace_id, call));
 }
 
 static void identity_set_events(struct store *store, const struct store_events *events, void *arg)
@@ -255,9 +544,10 @@ static void identity_watch(struct store *store, const struct key *key, const cha
 	store_watch(own_of(store), key, md5);
 }
 
+/* Of what the mount's account may not read, nothing that is told is to be believed. */
 static bool identity_is_watched(struct store *store, const struct key *key)
 {
-	return store_is_watched(own_of(store), key);
+	return own_may_read(store, key) && store_is_watched(own_of(store), key);
 }
 
 static void identity_watch_names(struct store *store, const char *namespace_id)
@@ -275,21 +565,22 @@ static bool identity_name_is_possible(struct store *store, enum name_kind kind, 
 	return store_name_is_possible(own_of(store), kind, name);
 }
 
-static void identity_free(struct store *store)
+static void identity_free(struct store *layer)
 {
-	struct identity_store *identities = identity_store_of(store);
+	struct identity_store *store = identities_of(layer);
 
-	while (identities->identities) {
-		struct identity *identity = identities->identities;
+	identity_store_stop(store);
+	while (store->identities) {
+		struct identity *identity = store->identities;
 
-		identities->identities = identity->next;
-		if (identity->stack)
-			identities->source.close(identities->source.arg, identity->stack);
+		store->identities = identity->next;
+		if (identity->is_open)
+			store->source.close(store->source.arg, &identity->stack);
 		free(identity);
 	}
-	pthread_cond_destroy(&identities->changed);
-	pthread_mutex_destroy(&identities->lock);
-	free(identities);
+	pthread_cond_destroy(&store->changed);
+	pthread_mutex_destroy(&store->lock);
+	free(store);
 }
 
 static const struct store_operations identity_operations = {
@@ -312,19 +603,22 @@ static const struct store_operations identity_operations = {
 	.free = identity_free,
 };
 
-int identity_store_new(struct store *own, const struct identity_source *source, bool others_use_own,
-		       struct store **ret_store)
+struct store *identity_store_layer(struct identity_store *store)
+{
+	return &store->store;
+}
+
+int identity_store_new(const struct identity_store_options *options, struct identity_store **ret_store)
 {
 	struct identity_store *store = calloc(1, sizeof(*store));
 
 	if (!store)
 		return -ENOMEM;
 	store->store.operations = &identity_operations;
-	store->own = own;
-	store->source = *source;
-	store->others_use_own = others_use_own;
+	store->own = options->own;
+	store->source = options->source;
 	pthread_mutex_init(&store->lock, NULL);
 	clock_init_condition(&store->changed);
-	*ret_store = &store->store;
+	*ret_store = store;
 	return 0;
 }

@@ -17,3 +17,14 @@ void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE])
 	else
 		snprintf(ret_name, USER_NAME_SIZE, "uid %u", (unsigned)uid);
 }
+
+bool user_find(const char *name, uid_t *ret_uid)
+{
+	char buffer[ENTRY_SIZE];
+	struct passwd entry, *found = NULL;
+
+	if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) || !found)
+		return false;
+	*ret_uid = found->pw_uid;
+	return true;
+}

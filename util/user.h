@@ -4,6 +4,7 @@
 #ifndef NACOSFS_UTIL_USER_H
 #define NACOSFS_UTIL_USER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define USER_NAME_SIZE 64
@@ -12,5 +13,8 @@
  * The login name, or "uid NUMBER" where it has none or a longer one. May ask the network (NSS): not with a lock held.
  */
 void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE]);
+
+/* The user of that login name; false: there is none. May ask the network, too. */
+bool user_find(const char *name, uid_t *ret_uid);
 
 #endif
