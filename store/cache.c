@@ -415,8 +415,10 @@ void cache_note_put(struct store *store, const struct key *key, struct version *
 
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = cache_find_entry(cache, key, true);
-	if (entry)
+	if (entry) {
 		entry_set_own(cache, entry, version ? ENTRY_PRESENT : ENTRY_ABSENT, version, base);
+		entry->changed = true; /* what was told while the other one stored it is not known: it is asked for once more */
+	}
 	pthread_mutex_unlock(&cache->lock);
 }
 
