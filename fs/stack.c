@@ -66,6 +66,7 @@ static int build_transport(const struct stack_options *stack_options, struct cal
 		.mode = stack_options->is_for_caller ? NACOS_TRANSPORT_HTTP : mode,
 		.hosts = command_line->source.hosts,
 		.host_count = command_line->source.host_count,
+		.from_database = stack_options->is_for_caller,
 		/* https:// asks for no less: the same contents and tokens go over gRPC. */
 		.tls = options->grpc_tls || command_line->source.https ? &tls : NULL,
 	};

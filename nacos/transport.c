@@ -17,6 +17,7 @@
 struct nacos_transport {
 	struct nacos_client *client;
 	enum nacos_transport_mode mode;
+	bool from_database;
 	struct nacos_host *hosts;
 	size_t host_count;
 	bool has_tls;
@@ -81,6 +82,7 @@ int nacos_transport_new(const struct nacos_transport_options *options, struct na
 		return -ENOMEM;
 	transport->client = options->client;
 	transport->mode = options->mode;
+	transport->from_database = options->from_database;
 	pthread_mutex_init(&transport->lock, NULL);
 	clock_init_condition(&transport->changed);
 	int error = copy_options(options, transport);
@@ -423,6 +425,8 @@ int nacos_transport_get(struct nacos_transport *transport, const struct nacos_ke
 {
 	struct nacos_features features = nacos_client_features(transport->client);
 
+	if (transport->from_database)
+		return nacos_config_get_detail(transport->client, key, call, ret_config);
 	if (!features.get_has_time || !use_grpc(transport))
 		return nacos_config_get(transport->client, key, call, ret_config);
 

@@ -42,6 +42,11 @@ struct nacos_transport_options {
 	enum nacos_transport_mode mode;
 	const struct nacos_host *hosts; /* as of the client; copied */
 	size_t host_count;
+	/*
+	 * Reads ask the database, over HTTP: the memory of the node that answers lags behind what others have just saved, who may
+	 * be users of the same mount.
+	 */
+	bool from_database;
 	const struct tls_options *tls; /* for gRPC; NULL: plain text; copied */
 };
 

@@ -212,6 +212,17 @@ def test_history_names_the_person(space, identities, mount):
             assert by("mine.yaml")[0] == of_bob.name  # the removal, which was done in the background
 
 
+def test_saves_in_turn(space, identities, mount):
+    """Each starts from what the other has just saved, though the server's read path is behind."""
+    with person(space, identities, ("APP", "*", "rw")) as (alice, _), person(space, identities, ("APP", "*", "rw")) as (bob, _):
+        path = mount_callers(mount, space, identities).path / "APP" / "mine.yaml"
+        for number in range(6):
+            user = (alice, bob)[number % 2]
+            done = user.run("sh", "-c", f"echo 'n: {number}' >> {path}")
+            assert done.returncode == 0, done.stderr
+        assert stored(space, "mine.yaml") == b"a: 1\n" + b"".join(b"n: %d\n" % number for number in range(6))
+
+
 def test_removals_are_done_by_who_removed(new_space, identities, mount):
     """The mount's own account may only read here."""
     with nacos_account(new_space.server, *grants_on(new_space, ("*", "*", "r"))) as reader, \
