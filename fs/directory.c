@@ -261,6 +261,7 @@ static void note_added(const struct request *request, struct node *node)
 		notify_found(request->filesystem, node);
 		return;
 	}
+	filesystem_note_appeared(node);
 	node_touch_names(parent);
 	notify_created(request->filesystem, node);
 }

@@ -394,6 +394,8 @@ int draft_commit(struct filesystem *filesystem, struct node *node, struct call *
 		goto out;
 	if (content_equals(commit.base, &commit.content)) {
 		version = version_hold(commit.base);
+		/* Nothing was saved, so the time is that of the server's text, or the one that was set here. */
+		commit.modified = node->modified;
 		commit_finish(node, &commit, version);
 		goto out;
 	}

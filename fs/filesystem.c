@@ -103,6 +103,12 @@ void filesystem_show_version(struct filesystem *filesystem, struct node *node, c
 		notify_content(filesystem, node);
 }
 
+void filesystem_note_appeared(struct node *node)
+{
+	node->remote_changes++;
+	node->remote_changed_ms = clock_monotonic_ms();
+}
+
 void filesystem_unlink_node(struct filesystem *filesystem, struct node *node)
 {
 	node_touch_names(node->parent);

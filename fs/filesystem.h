@@ -97,6 +97,12 @@ void filesystem_guard_node(const struct filesystem *filesystem, struct node *nod
 void filesystem_show_version(struct filesystem *filesystem, struct node *node, const struct version *version);
 
 /*
+ * Somebody else made this config appear while it was known not to exist: for saves that began before, that is a change by
+ * somebody else. With the lock.
+ */
+void filesystem_note_appeared(struct node *node);
+
+/*
  * Unlinks a node that is gone, but not by a request of the kernel, which must be told; and who watches. With the lock.
  */
 void filesystem_unlink_node(struct filesystem *filesystem, struct node *node);

@@ -200,6 +200,7 @@ static int refresh_absent(struct request *request, const struct key *key)
 	if (!node)
 		return -ENOMEM;
 	filesystem_show_version(filesystem, node, version);
+	filesystem_note_appeared(node);
 	node_touch_names(directory);
 	notify_created(filesystem, node);
 	return 0;
