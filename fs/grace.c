@@ -13,6 +13,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 #define BACKGROUND_TIMEOUT_MS 30000 /* nobody waits for it */
 #define STOP_TIMEOUT_MS 10000 /* of each thing that is done at the end */
@@ -35,8 +36,8 @@ struct task {
 struct grace {
 	struct task *tasks; /* in no order: there are few */
 	pthread_cond_t woken;
-	pthread_t thread;
-	bool started, stopping;
+	struct thread thread;
+	bool stopping;
 };
 
 static bool is_removal(const struct task *task)
@@ -46,15 +47,11 @@ static bool is_removal(const struct task *task)
 
 int grace_new(struct filesystem *filesystem)
 {
-	pthread_condattr_t monotonic;
 	struct grace *grace = calloc(1, sizeof(*grace));
 
 	if (!grace)
 		return -ENOMEM;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&grace->woken, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_init_condition(&grace->woken);
 	filesystem->grace = grace;
 	return 0;
 }
@@ -395,10 +392,7 @@ static void *run_grace(void *argument)
 
 int grace_start(struct filesystem *filesystem)
 {
-	int error = pthread_create(&filesystem->grace->thread, NULL, run_grace, filesystem);
-
-	filesystem->grace->started = !error;
-	return -error;
+	return thread_start(&filesystem->grace->thread, run_grace, filesystem);
 }
 
 void grace_stop(struct filesystem *filesystem)
@@ -410,9 +404,7 @@ void grace_stop(struct filesystem *filesystem)
 	grace->stopping = true;
 	pthread_cond_signal(&grace->woken);
 	pthread_mutex_unlock(&filesystem->tree.lock);
-	if (grace->started)
-		pthread_join(grace->thread, NULL);
-	grace->started = false;
+	thread_join(&grace->thread);
 
 	pthread_mutex_lock(&filesystem->tree.lock);
 	while ((task = next_task(grace)))

@@ -333,10 +333,7 @@ const struct store_events notify_events = {
 
 int notify_start(struct filesystem *filesystem)
 {
-	int error = pthread_create(&filesystem->notify->thread, NULL, notify_run, filesystem);
-
-	filesystem->notify->started = !error;
-	return -error;
+	return thread_start(&filesystem->notify->thread, notify_run, filesystem);
 }
 
 void notify_stop(struct filesystem *filesystem)
@@ -347,9 +344,7 @@ void notify_stop(struct filesystem *filesystem)
 	atomic_store(&notify->stopping, true);
 	pthread_cond_signal(&notify->woken);
 	pthread_mutex_unlock(&filesystem->tree.lock);
-	if (notify->started)
-		pthread_join(notify->thread, NULL);
-	notify->started = false;
+	thread_join(&notify->thread);
 }
 
 void notify_free(struct filesystem *filesystem)

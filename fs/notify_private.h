@@ -13,6 +13,7 @@
 
 #include "fs/absent.h"
 #include "fs/notify.h"
+#include "util/thread.h"
 
 #define NOTIFY_BUCKETS 1024
 
@@ -38,8 +39,7 @@ struct watched_namespace {
 
 struct notify {
 	pthread_cond_t woken;
-	pthread_t thread;
-	bool started;
+	struct thread thread;
 	atomic_bool stopping;
 	atomic_uint events;
 	bool live;

@@ -15,6 +15,7 @@
 
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 #define BUCKETS 1024
 #define NONCE_SIZE 16
@@ -25,8 +26,8 @@ struct touch {
 	struct touch_item *buckets[BUCKETS];
 	struct touch_item *current; /* out of the queue, with the toucher */
 	pthread_cond_t woken;
-	pthread_t thread;
-	bool started, stopping;
+	struct thread thread;
+	bool stopping;
 	bool works; /* it said hello and was recognised */
 	bool complained;
 	pid_t child; /* 0: none */
@@ -373,11 +374,7 @@ int touch_start(struct filesystem *filesystem)
 	struct touch *touch = filesystem->touch;
 	int error = spawn_toucher(touch);
 
-	if (error)
-		return error;
-	error = pthread_create(&touch->thread, NULL, run_touch, filesystem);
-	touch->started = !error;
-	return -error;
+	return error ? error : thread_start(&touch->thread, run_touch, filesystem);
 }
 
 void touch_stop(struct filesystem *filesystem)
@@ -391,9 +388,7 @@ void touch_stop(struct filesystem *filesystem)
 	/* It may be waiting for the toucher, and that for an answer that nobody gives any more. */
 	if (touch->socket >= 0)
 		shutdown(touch->socket, SHUT_RDWR);
-	if (touch->started)
-		pthread_join(touch->thread, NULL);
-	touch->started = false;
+	thread_join(&touch->thread);
 }
 
 static void reap_toucher(struct touch *touch)

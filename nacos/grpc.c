@@ -84,13 +84,13 @@ int nacos_grpc_new(const struct nacos_grpc_options *options, struct nacos_grpc *
 
 static void stop_thread(struct nacos_grpc *grpc)
 {
-	if (!grpc->is_started)
+	if (!grpc->thread.is_started)
 		return;
 	pthread_mutex_lock(&grpc->lock);
 	grpc->stop = true;
 	nacos_grpc_wake(grpc);
 	pthread_mutex_unlock(&grpc->lock);
-	pthread_join(grpc->thread, NULL);
+	thread_join(&grpc->thread);
 }
 
 void nacos_grpc_free(struct nacos_grpc *grpc)
@@ -213,19 +213,7 @@ static void *run(void *arg)
 
 int nacos_grpc_start(struct nacos_grpc *grpc)
 {
-	sigset_t all, before;
-	int error;
+	int error = thread_start(&grpc->thread, run, grpc);
 
-	/*
-	 * Signals are for the threads that expect them. It also makes a broken pipe, which libssl
-	 * knows no way around, an error like any other.
-	 */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = -pthread_create(&grpc->thread, NULL, run, grpc);
-	grpc->is_started = !error;
-	if (!error && grpc->watch)
-		error = nacos_watch_start(grpc->watch);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
+	return error || !grpc->watch ? error : nacos_watch_start(grpc->watch);
 }

@@ -23,6 +23,7 @@
 #include "nacos/grpc.h"
 #include "nacos/grpc_unary.h"
 #include "util/h2.h"
+#include "util/thread.h"
 
 /*
  * Requests under way at once. Less than the 100 streams that a server allows before it has said so.
@@ -135,8 +136,7 @@ struct nacos_grpc {
 	void *get_headers_arg;
 	struct nacos_watch *watch; /* NULL: nothing is watched */
 	int wake_descriptor; /* an eventfd */
-	pthread_t thread;
-	bool is_started;
+	struct thread thread;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* epoch, failures; on the monotonic clock */

@@ -405,21 +405,17 @@ int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *ev
 
 int nacos_watch_start(struct nacos_watch *watch)
 {
-	int error = pthread_create(&watch->thread, NULL, nacos_watch_run, watch);
-
-	watch->is_started = !error;
-	return -error;
+	return thread_start(&watch->thread, nacos_watch_run, watch);
 }
 
 void nacos_watch_stop(struct nacos_watch *watch)
 {
-	if (!watch || !watch->is_started)
+	if (!watch || !watch->thread.is_started)
 		return;
 	atomic_store(&watch->stop, true);
 	pthread_mutex_lock(&watch->lock);
 	unlock_and_wake(watch);
-	pthread_join(watch->thread, NULL);
-	watch->is_started = false;
+	thread_join(&watch->thread);
 }
 
 void nacos_watch_free(struct nacos_watch *watch)

@@ -65,8 +65,7 @@ struct nacos_watch {
 	struct nacos_grpc *grpc;
 	struct nacos_watch_events events;
 	void *arg;
-	pthread_t thread;
-	bool is_started;
+	struct thread thread;
 	atomic_bool stop; /* looked at under the lock of struct nacos_grpc, too */
 
 	pthread_mutex_t lock;

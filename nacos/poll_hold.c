@@ -44,7 +44,7 @@ int64_t nacos_poll_gathered_at_ms(const struct nacos_poll_watch *watch)
 
 static bool is_idle(const struct nacos_poll_slot *slot)
 {
-	return slot->is_started && !slot->is_holding && slot->entries.count == 0;
+	return slot->thread.is_started && !slot->is_holding && slot->entries.count == 0;
 }
 
 static void take_ready(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot)
@@ -99,7 +99,7 @@ void nacos_poll_start_slot(struct nacos_poll_watch *watch)
 
 		if (is_idle(slot))
 			return;
-		if (!slot->is_started && !unused)
+		if (!slot->thread.is_started && !unused)
 			unused = slot;
 	}
 	/* When all are busy, the next that begins again takes what it has room for. */
@@ -110,7 +110,7 @@ void nacos_poll_start_slot(struct nacos_poll_watch *watch)
 		watch->is_full = true;
 		return;
 	}
-	unused->is_started = pthread_create(&unused->thread, NULL, nacos_poll_hold_run, unused) == 0;
+	thread_start(&unused->thread, nacos_poll_hold_run, unused);
 	watch->ready_since_ms = 0;
 }
 

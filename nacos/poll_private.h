@@ -22,6 +22,7 @@
 #include "nacos/poll_watch.h"
 #include "util/buffer.h"
 #include "util/call.h"
+#include "util/thread.h"
 
 /* As many as the official client puts into a request; servers take 10,000, and 2 MiB. */
 #define NACOS_POLL_BATCH_MAX 3000
@@ -97,8 +98,7 @@ struct nacos_poll_names {
 /* A hold: a thread, and the entries that its request lists. */
 struct nacos_poll_slot {
 	struct nacos_poll_watch *watch;
-	pthread_t thread;
-	bool is_started;
+	struct thread thread;
 	struct nacos_poll_list entries;
 	bool is_holding; /* its request is under way */
 	atomic_bool leave; /* it should end, and perhaps begin again */
@@ -113,8 +113,7 @@ struct nacos_poll_watch {
 	struct nacos_client *client;
 	struct nacos_watch_events events;
 	void *arg;
-	pthread_t thread;
-	bool is_started;
+	struct thread thread;
 	atomic_bool stop;
 
 	pthread_mutex_t lock;

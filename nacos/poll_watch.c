@@ -4,7 +4,6 @@
 #include "nacos/poll_watch.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,13 +249,8 @@ void nacos_poll_get_watch_counts(struct nacos_poll_watch *watch, struct nacos_wa
 
 static void init(struct nacos_poll_watch *watch)
 {
-	pthread_condattr_t attributes;
-
 	pthread_mutex_init(&watch->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&watch->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_init_condition(&watch->changed);
 	init_list(&watch->pending);
 	init_list(&watch->ready);
 	init_list(&watch->reports);
@@ -296,31 +290,21 @@ int nacos_poll_watch_new(struct nacos_client *client, const struct nacos_watch_e
 
 int nacos_poll_watch_start(struct nacos_poll_watch *watch)
 {
-	sigset_t all, before;
-	int error;
-
-	/* The threads of the holds, which this one starts, inherit that. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	error = pthread_create(&watch->thread, NULL, nacos_poll_listen_run, watch);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	watch->is_started = !error;
-	return -error;
+	return thread_start(&watch->thread, nacos_poll_listen_run, watch);
 }
 
 static void stop(struct nacos_poll_watch *watch)
 {
-	if (!watch->is_started)
+	if (!watch->thread.is_started)
 		return;
 	pthread_mutex_lock(&watch->lock);
 	atomic_store(&watch->stop, true);
 	nacos_poll_wake(watch);
 	pthread_mutex_unlock(&watch->lock);
 	/* First the one that starts the others. */
-	pthread_join(watch->thread, NULL);
+	thread_join(&watch->thread);
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++)
-		if (watch->slots[i].is_started)
-			pthread_join(watch->slots[i].thread, NULL);
+		thread_join(&watch->slots[i].thread);
 }
 
 void nacos_poll_watch_free(struct nacos_poll_watch *watch)

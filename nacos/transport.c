@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 struct nacos_transport {
 	struct nacos_client *client;
@@ -28,8 +28,7 @@ struct nacos_transport {
 
 	struct nacos_grpc *grpc; /* from the start to the stop; NULL: there is none */
 	atomic_int way; /* enum way, as last logged */
-	pthread_t thread; /* chooses the watch, where there is a choice */
-	bool has_thread;
+	struct thread thread; /* chooses the watch, where there is a choice */
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t changed; /* on the monotonic clock */
@@ -348,18 +347,6 @@ static void *choose_watch(void *arg)
 	return NULL;
 }
 
-static int start_choice(struct nacos_transport *transport)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&transport->thread, NULL, choose_watch, transport);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	transport->has_thread = !error;
-	return -error;
-}
-
 int nacos_transport_start(struct nacos_transport *transport)
 {
 	if (has_grpc(transport)) {
@@ -374,7 +361,7 @@ int nacos_transport_start(struct nacos_transport *transport)
 		}
 		if (error || transport->mode == NACOS_TRANSPORT_GRPC || !transport->events)
 			return error;
-		return start_choice(transport);
+		return thread_start(&transport->thread, choose_watch, transport);
 	}
 	atomic_store(&transport->way, WAY_HTTP);
 	if (transport->mode == NACOS_TRANSPORT_AUTO)
@@ -393,9 +380,7 @@ void nacos_transport_stop(struct nacos_transport *transport)
 	transport->stop = true;
 	pthread_cond_broadcast(&transport->changed);
 	pthread_mutex_unlock(&transport->lock);
-	if (transport->has_thread)
-		pthread_join(transport->thread, NULL);
-	transport->has_thread = false;
+	thread_join(&transport->thread);
 	stop_poll(transport);
 	nacos_grpc_free(transport->grpc);
 	transport->grpc = NULL;

@@ -105,7 +105,7 @@ static void cache_set_events(struct store *store, const struct store_events *eve
 
 	cache->events = events;
 	cache->events_arg = arg;
-	store_set_events(cache->lower, &events_from_below, cache);
+	store_set_events(cache->store.lower, &events_from_below, cache);
 }
 
 /* ------------------------------------------------------------------ entries */
@@ -113,7 +113,7 @@ static void cache_set_events(struct store *store, const struct store_events *eve
 /* Has the layer below told us so, if it were otherwise? */
 static bool entry_is_watched(const struct cache *cache, const struct entry *entry)
 {
-	return entry->watched && !entry->changed && store_is_watched(cache->lower, entry->key);
+	return entry->watched && !entry->changed && store_is_watched(cache->store.lower, entry->key);
 }
 
 static bool entry_is_fresh(const struct cache *cache, const struct entry *entry)
@@ -130,14 +130,14 @@ static void entry_watch(struct cache *cache, struct entry *entry)
 	if (entry->state == ENTRY_UNKNOWN)
 		return;
 	entry->watched = true;
-	store_watch(cache->lower, entry->key, md5);
+	store_watch(cache->store.lower, entry->key, md5);
 }
 
 /* Takes what is known of a name away, and the key with it. */
 static void entry_forget(struct cache *cache, struct entry *entry)
 {
 	if (entry->watched) {
-		store_watch(cache->lower, entry->key, NULL);
+		store_watch(cache->store.lower, entry->key, NULL);
 		cache_note_untold(cache, steal_pointer(entry->key));
 	}
 	free(entry->key);
@@ -329,7 +329,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	entry->fetching = true;
 	entry->changed = false;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_get(cache->lower, entry->key, VERSION_WHOLE, call, &version);
+	int error = store_get(cache->store.lower, entry->key, VERSION_WHOLE, call, &version);
 	pthread_mutex_lock(&cache->lock);
 	entry->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);
@@ -374,7 +374,7 @@ static int cache_put(struct store *store, const struct key *key, const struct pu
 {
 	struct cache *cache = cache_of(store);
 	cleanup_version struct version *version = NULL;
-	int error = store_put(cache->lower, key, put, call, &version);
+	int error = store_put(cache->store.lower, key, put, call, &version);
 
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = cache_find_entry(cache, key, !error);
@@ -396,7 +396,7 @@ static int cache_remove(struct store *store, const struct key *key, const struct
 			struct call *call)
 {
 	struct cache *cache = cache_of(store);
-	int error = store_remove(cache->lower, key, base, call);
+	int error = store_remove(cache->store.lower, key, base, call);
 
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = cache_find_entry(cache, key, !error);
@@ -422,39 +422,6 @@ void cache_note_put(struct store *store, const struct key *key, struct version *
 	pthread_mutex_unlock(&cache->lock);
 }
 
-static int cache_check_write(struct store *store, const struct key *key, struct call *call)
-{
-	return store_check_write(cache_of(store)->lower, key, call);
-}
-
-static int cache_check_read(struct store *store, const struct key *key, struct call *call)
-{
-	return store_check_read(cache_of(store)->lower, key, call);
-}
-
-/* ------------------------------------------------------------ handed through */
-
-static int cache_check_any(struct store *store, const char *namespace_id, const char *group,
-			   struct call *call)
-{
-	return store_check_any(cache_of(store)->lower, namespace_id, group, call);
-}
-
-static int cache_list_namespaces(struct store *store, struct call *call, struct namespace_names *ret_names)
-{
-	return store_list_namespaces(cache_of(store)->lower, call, ret_names);
-}
-
-static int cache_create_namespace(struct store *store, const char *namespace_id, struct call *call)
-{
-	return store_create_namespace(cache_of(store)->lower, namespace_id, call);
-}
-
-static int cache_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
-{
-	return store_remove_namespace(cache_of(store)->lower, namespace_id, call);
-}
-
 /* What it holds is watched already, for the version that it holds. */
 static void cache_watch(struct store *store, const struct key *key, const char *md5)
 {
@@ -463,7 +430,7 @@ static void cache_watch(struct store *store, const struct key *key, const char *
 	pthread_mutex_lock(&cache->lock);
 	const struct entry *entry = cache_find_entry(cache, key, false);
 	if (!entry || !entry->watched)
-		store_watch(cache->lower, key, md5);
+		store_watch(cache->store.lower, key, md5);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -476,21 +443,6 @@ static bool cache_is_watched(struct store *store, const struct key *key)
 	bool watched = entry && entry_is_watched(cache, entry);
 	pthread_mutex_unlock(&cache->lock);
 	return watched;
-}
-
-static void cache_watch_names(struct store *store, const char *namespace_id)
-{
-	store_watch_names(cache_of(store)->lower, namespace_id);
-}
-
-static size_t cache_content_limit(struct store *store)
-{
-	return store_content_limit(cache_of(store)->lower);
-}
-
-static bool cache_name_is_possible(struct store *store, enum name_kind kind, const char *name)
-{
-	return store_name_is_possible(cache_of(store)->lower, kind, name);
 }
 
 static void cache_free(struct store *store)
@@ -522,19 +474,10 @@ static const struct store_operations cache_operations = {
 	.get = cache_get,
 	.put = cache_put,
 	.remove = cache_remove,
-	.check_write = cache_check_write,
-	.check_read = cache_check_read,
 	.list = cache_list,
-	.check_any = cache_check_any,
-	.list_namespaces = cache_list_namespaces,
-	.create_namespace = cache_create_namespace,
-	.remove_namespace = cache_remove_namespace,
 	.set_events = cache_set_events,
 	.watch = cache_watch,
 	.is_watched = cache_is_watched,
-	.watch_names = cache_watch_names,
-	.content_limit = cache_content_limit,
-	.name_is_possible = cache_name_is_possible,
 	.free = cache_free,
 };
 
@@ -545,7 +488,7 @@ int cache_new(struct store *lower, const struct cache_options *options, struct s
 	if (!cache)
 		return -ENOMEM;
 	cache->store.operations = &cache_operations;
-	cache->lower = lower;
+	cache->store.lower = lower;
 	cache->options = *options;
 	pthread_mutex_init(&cache->lock, NULL);
 	clock_init_condition(&cache->fetched);

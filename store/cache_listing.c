@@ -67,7 +67,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	scope->fetching = true;
 	scope->changed = false;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_list(cache->lower, scope->namespace_id, scope->group, call, &listing);
+	int error = store_list(cache->store.lower, scope->namespace_id, scope->group, call, &listing);
 	pthread_mutex_lock(&cache->lock);
 	scope->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);

@@ -60,7 +60,6 @@ struct untold {
 
 struct cache {
 	struct store store;
-	struct store *lower;
 	struct cache_options options;
 	const struct store_events *events; /* NULL: nobody wants to know */
 	void *events_arg;

@@ -23,7 +23,6 @@ struct known_size {
 
 struct cipher_store {
 	struct store store;
-	struct store *lower;
 	struct cipher *cipher;
 	pthread_mutex_t lock; /* what follows */
 	int64_t slow_until_ms; /* till then the key service is not asked for sizes at all (monotonic) */
@@ -33,11 +32,6 @@ struct cipher_store {
 static struct cipher_store *cipher_store_of(struct store *store)
 {
 	return (struct cipher_store *)store;
-}
-
-static struct store *lower_of(struct store *store)
-{
-	return cipher_store_of(store)->lower;
 }
 
 /* One slot a hash: a collision costs another decryption, no more. */
@@ -150,8 +144,8 @@ static int cipher_store_get(struct store *generic, const struct key *key, enum v
 	size_t size = 0;
 
 	if (!cipher_is_name(key->data_id))
-		return store_get(store->lower, key, part, call, ret_version);
-	int error = store_get(store->lower, key, VERSION_WHOLE, call, &stored);
+		return store_get(store->store.lower, key, part, call, ret_version);
+	int error = store_get(store->store.lower, key, VERSION_WHOLE, call, &stored);
 	if (error)
 		return error;
 	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))
@@ -193,7 +187,7 @@ static int cipher_store_put(struct store *generic, const struct key *key, const 
 	if (!cipher_is_name(key->data_id)) {
 		if (put->metadata_of && cipher_is_name(put->metadata_of->data_id))
 			log_warning("%s: leaves encryption, it was %s", name, put->metadata_of->data_id);
-		return store_put(store->lower, key, put, call, ret_version);
+		return store_put(store->store.lower, key, put, call, ret_version);
 	}
 	int error = cipher_seal(store->cipher, key->data_id, put->content, put->size, call, &content,
 				&data_key);
@@ -208,84 +202,8 @@ static int cipher_store_put(struct store *generic, const struct key *key, const 
 	sealed.content = content.data;
 	sealed.size = content.size;
 	sealed.data_key = data_key.size ? data_key.data : "";
-	error = store_put(store->lower, key, &sealed, call, &stored);
+	error = store_put(store->store.lower, key, &sealed, call, &stored);
 	return error ? error : with_text(store, key, stored, put, ret_version);
-}
-
-/* ------------------------------------------------------------ handed through */
-
-static int cipher_store_remove(struct store *store, const struct key *key, const struct version *base,
-			       struct call *call)
-{
-	return store_remove(lower_of(store), key, base, call);
-}
-
-static int cipher_store_check_write(struct store *store, const struct key *key, struct call *call)
-{
-	return store_check_write(lower_of(store), key, call);
-}
-
-static int cipher_store_check_read(struct store *store, const struct key *key, struct call *call)
-{
-	return store_check_read(lower_of(store), key, call);
-}
-
-static int cipher_store_list(struct store *store, const char *namespace_id, const char *group,
-			     struct call *call, struct listing **ret_listing)
-{
-	return store_list(lower_of(store), namespace_id, group, call, ret_listing);
-}
-
-static int cipher_store_check_any(struct store *store, const char *namespace_id, const char *group,
-				  struct call *call)
-{
-	return store_check_any(lower_of(store), namespace_id, group, call);
-}
-
-static int cipher_store_list_namespaces(struct store *store, struct call *call,
-					struct namespace_names *ret_names)
-{
-	return store_list_namespaces(lower_of(store), call, ret_names);
-}
-
-static int cipher_store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
-{
-	return store_create_namespace(lower_of(store), namespace_id, call);
-}
-
-static int cipher_store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
-{
-	return store_remove_namespace(lower_of(store), namespace_id, call);
-}
-
-static void cipher_store_set_events(struct store *store, const struct store_events *events, void *arg)
-{
-	store_set_events(lower_of(store), events, arg);
-}
-
-static void cipher_store_watch(struct store *store, const struct key *key, const char *md5)
-{
-	store_watch(lower_of(store), key, md5);
-}
-
-static bool cipher_store_is_watched(struct store *store, const struct key *key)
-{
-	return store_is_watched(lower_of(store), key);
-}
-
-static void cipher_store_watch_names(struct store *store, const char *namespace_id)
-{
-	store_watch_names(lower_of(store), namespace_id);
-}
-
-static size_t cipher_store_content_limit(struct store *store)
-{
-	return store_content_limit(lower_of(store));
-}
-
-static bool cipher_store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
-{
-	return store_name_is_possible(lower_of(store), kind, name);
 }
 
 static void cipher_store_free(struct store *store)
@@ -297,20 +215,6 @@ static void cipher_store_free(struct store *store)
 static const struct store_operations cipher_store_operations = {
 	.get = cipher_store_get,
 	.put = cipher_store_put,
-	.remove = cipher_store_remove,
-	.check_write = cipher_store_check_write,
-	.check_read = cipher_store_check_read,
-	.list = cipher_store_list,
-	.check_any = cipher_store_check_any,
-	.list_namespaces = cipher_store_list_namespaces,
-	.create_namespace = cipher_store_create_namespace,
-	.remove_namespace = cipher_store_remove_namespace,
-	.set_events = cipher_store_set_events,
-	.watch = cipher_store_watch,
-	.is_watched = cipher_store_is_watched,
-	.watch_names = cipher_store_watch_names,
-	.content_limit = cipher_store_content_limit,
-	.name_is_possible = cipher_store_name_is_possible,
 	.free = cipher_store_free,
 };
 
@@ -321,7 +225,7 @@ int cipher_store_new(struct store *lower, struct cipher *cipher, struct store **
 	if (!store)
 		return -ENOMEM;
 	store->store.operations = &cipher_store_operations;
-	store->lower = lower;
+	store->store.lower = lower;
 	store->cipher = cipher;
 	pthread_mutex_init(&store->lock, NULL);
 	*ret_store = &store->store;

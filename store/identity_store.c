@@ -10,6 +10,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/thread.h"
 #include "util/user.h"
 
 /* A local user who has a login, or had one. */
@@ -37,19 +38,13 @@ struct identity_store {
 	struct identity *identities; /* none is ever freed before the end */
 	size_t count;
 	bool list_failed, too_many; /* and that was logged */
-	pthread_t thread;
-	bool started;
+	struct thread thread;
 	atomic_bool stopping;
 };
 
 static struct identity_store *identities_of(struct store *store)
 {
 	return (struct identity_store *)store;
-}
-
-static struct store *own_of(struct store *store)
-{
-	return identities_of(store)->own.top;
 }
 
 static struct identity *find(const struct identity_store *store, uid_t uid)
@@ -233,10 +228,7 @@ static void *run(void *arg)
 
 int identity_store_start(struct identity_store *store)
 {
-	int error = pthread_create(&store->thread, NULL, run, store);
-
-	store->started = !error;
-	return -error;
+	return thread_start(&store->thread, run, store);
 }
 
 void identity_store_stop(struct identity_store *store)
@@ -245,9 +237,7 @@ void identity_store_stop(struct identity_store *store)
 	store->stopping = true;
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
-	if (store->started)
-		pthread_join(store->thread, NULL);
-	store->started = false;
+	thread_join(&store->thread);
 }
 
 /* ---------------------------------------------------------------- whose stack */
@@ -437,7 +427,7 @@ static int identity_get(struct store *store, const struct key *key, enum version
 
 	if (part == VERSION_WHOLE)
 		return get_of_caller(identities_of(store), key, part, call, ret_version);
-	int error = store_get(own_of(store), key, part, call, &version);
+	int error = store_get(store->lower, key, part, call, &version);
 	/* Some servers say that there is none where one may not know. */
 	if (call->uid != CALL_NO_USER && (error == -EACCES || (error == -ENOENT && !own_may_read(store, key))))
 		error = get_of_caller(identities_of(store), key, part, call, &version);
@@ -450,8 +440,8 @@ static int put_of_caller(struct store *store, const struct identity_stack *stack
 {
 	int error = store_put(stack->top, key, put, call, ret_version);
 
-	if (!error && stack->top != own_of(store) && own_may_read(store, key))
-		cache_note_put(own_of(store), key, *ret_version, put->base);
+	if (!error && stack->top != store->lower && own_may_read(store, key))
+		cache_note_put(store->lower, key, *ret_version, put->base);
 	return error;
 }
 
@@ -466,8 +456,8 @@ static int remove_of_caller(struct store *store, const struct identity_stack *st
 {
 	int error = store_remove(stack->top, key, base, call);
 
-	if (!error && stack->top != own_of(store))
-		cache_note_put(own_of(store), key, NULL, base);
+	if (!error && stack->top != store->lower)
+		cache_note_put(store->lower, key, NULL, base);
 	return error;
 }
 
@@ -496,7 +486,7 @@ static int list_of_caller(struct identity_store *store, const char *namespace_id
 static int identity_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
 			 struct listing **ret_listing)
 {
-	int error = store_list(own_of(store), namespace_id, group, call, ret_listing);
+	int error = store_list(store->lower, namespace_id, group, call, ret_listing);
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
@@ -512,16 +502,11 @@ static int check_any_of_caller(struct identity_store *store, const char *namespa
 static int identity_check_any(struct store *store, const char *namespace_id, const char *group,
 			      struct call *call)
 {
-	int error = store_check_any(own_of(store), namespace_id, group, call);
+	int error = store_check_any(store->lower, namespace_id, group, call);
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
 	return check_any_of_caller(identities_of(store), namespace_id, group, call);
-}
-
-static int identity_list_namespaces(struct store *store, struct call *call, struct namespace_names *ret_names)
-{
-	return store_list_namespaces(own_of(store), call, ret_names);
 }
 
 static int identity_create_namespace(struct store *store, const char *namespace_id, struct call *call)
@@ -534,35 +519,10 @@ static int identity_remove_namespace(struct store *store, const char *namespace_
 	WITH_STACK_OF_CALLER(identities_of(store), call, store_remove_namespace(stack->top, namespace_id, call));
 }
 
-static void identity_set_events(struct store *store, const struct store_events *events, void *arg)
-{
-	store_set_events(own_of(store), events, arg);
-}
-
-static void identity_watch(struct store *store, const struct key *key, const char *md5)
-{
-	store_watch(own_of(store), key, md5);
-}
-
 /* Of what the mount's account may not read, nothing that is told is to be believed. */
 static bool identity_is_watched(struct store *store, const struct key *key)
 {
-	return own_may_read(store, key) && store_is_watched(own_of(store), key);
-}
-
-static void identity_watch_names(struct store *store, const char *namespace_id)
-{
-	store_watch_names(own_of(store), namespace_id);
-}
-
-static size_t identity_content_limit(struct store *store)
-{
-	return store_content_limit(own_of(store));
-}
-
-static bool identity_name_is_possible(struct store *store, enum name_kind kind, const char *name)
-{
-	return store_name_is_possible(own_of(store), kind, name);
+	return own_may_read(store, key) && store_is_watched(store->lower, key);
 }
 
 static void identity_free(struct store *layer)
@@ -591,15 +551,9 @@ static const struct store_operations identity_operations = {
 	.check_read = identity_check_read,
 	.list = identity_list,
 	.check_any = identity_check_any,
-	.list_namespaces = identity_list_namespaces,
 	.create_namespace = identity_create_namespace,
 	.remove_namespace = identity_remove_namespace,
-	.set_events = identity_set_events,
-	.watch = identity_watch,
 	.is_watched = identity_is_watched,
-	.watch_names = identity_watch_names,
-	.content_limit = identity_content_limit,
-	.name_is_possible = identity_name_is_possible,
 	.free = identity_free,
 };
 
@@ -615,6 +569,7 @@ int identity_store_new(const struct identity_store_options *options, struct iden
 	if (!store)
 		return -ENOMEM;
 	store->store.operations = &identity_operations;
+	store->store.lower = options->own.top;
 	store->own = options->own;
 	store->source = options->source;
 	pthread_mutex_init(&store->lock, NULL);

@@ -337,8 +337,8 @@ static int ask(struct rights *rights, struct rights_node *node, enum rights_kind
 	rights->question_count++;
 	pthread_mutex_unlock(&rights->lock);
 	call_start_part(&part, call, timeout_ms);
-	int error = kind == KIND_READ ? ask_read(rights->lower, &node->place, &part) :
-					ask_write(rights->lower, &node->place, &part);
+	int error = kind == KIND_READ ? ask_read(rights->store.lower, &node->place, &part) :
+					ask_write(rights->store.lower, &node->place, &part);
 	pthread_mutex_lock(&rights->lock);
 	known->asking = false;
 	node->users--;
@@ -666,10 +666,7 @@ int rights_start(struct rights *rights)
 	if (rights->options.off)
 		return 0;
 	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
-	int error = pthread_create(&rights->thread, NULL, run_rights, rights);
-
-	rights->started = !error;
-	return -error;
+	return thread_start(&rights->thread, run_rights, rights);
 }
 
 void rights_stop(struct rights *rights)
@@ -678,9 +675,7 @@ void rights_stop(struct rights *rights)
 	rights->stopping = true;
 	pthread_cond_broadcast(&rights->answered);
 	pthread_mutex_unlock(&rights->lock);
-	if (rights->started)
-		pthread_join(rights->thread, NULL);
-	rights->started = false;
+	thread_join(&rights->thread);
 }
 
 /* ------------------------------------------------------------- life and death */
@@ -693,7 +688,6 @@ struct store *rights_store(struct rights *rights)
 int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights)
 {
 	struct rights *rights = calloc(1, sizeof(*rights));
-	pthread_condattr_t monotonic;
 
 	if (!rights)
 		return -ENOMEM;
@@ -703,15 +697,12 @@ int rights_new(struct store *lower, const struct rights_options *options, struct
 		return -ENOMEM;
 	}
 	rights->store.operations = &rights_operations;
-	rights->lower = lower;
+	rights->store.lower = lower;
 	rights->options = *options;
 	if (rights->options.fresh_ms > RIGHTS_FRESH_MAX_MS)
 		rights->options.fresh_ms = RIGHTS_FRESH_MAX_MS;
 	pthread_mutex_init(&rights->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&rights->answered, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_init_condition(&rights->answered);
 	*ret_rights = rights;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "store/rights.h"
+#include "util/thread.h"
 
 #define RIGHTS_BUCKETS 4096
 
@@ -35,7 +36,6 @@ struct rights_node {
 
 struct rights {
 	struct store store; /* first: the layer of the stack */
-	struct store *lower;
 	struct rights_options options;
 
 	pthread_mutex_t lock; /* all below; never held while lower works */
@@ -48,8 +48,8 @@ struct rights {
 	int64_t outage_until_ms; /* nobody asks before */
 	struct rbac *rbac; /* NULL: none; constant once the thread runs */
 	int64_t rbac_due_ms; /* when what others may do is read again */
-	pthread_t thread;
-	bool started, stopping;
+	struct thread thread;
+	bool stopping;
 	int64_t tell_at_ms; /* when changed() is called, if is_changed */
 	bool is_changed; /* since the last call of changed() */
 	void (*changed)(void *arg); /* constant once the thread runs */

@@ -165,99 +165,137 @@ struct store_operations {
 	void (*free)(struct store *store);
 };
 
-/* A layer begins with this. */
+/*
+ * A layer begins with this. It implements what it changes; what it leaves out of its table, the first layer below that has it
+ * does. All but free(), which each layer has.
+ */
 struct store {
 	const struct store_operations *operations;
+	struct store *lower; /* not owned; NULL: the bottom */
 };
 
 static inline int store_get(struct store *store, const struct key *key, enum version_part part,
 			    struct call *call, struct version **ret_version)
 {
+	while (!store->operations->get)
+		store = store->lower;
 	return store->operations->get(store, key, part, call, ret_version);
 }
 
 static inline int store_put(struct store *store, const struct key *key, const struct put *put,
 			    struct call *call, struct version **ret_version)
 {
+	while (!store->operations->put)
+		store = store->lower;
 	return store->operations->put(store, key, put, call, ret_version);
 }
 
 static inline int store_remove(struct store *store, const struct key *key, const struct version *base,
 			       struct call *call)
 {
+	while (!store->operations->remove)
+		store = store->lower;
 	return store->operations->remove(store, key, base, call);
 }
 
 static inline int store_check_write(struct store *store, const struct key *key, struct call *call)
 {
+	while (!store->operations->check_write)
+		store = store->lower;
 	return store->operations->check_write(store, key, call);
 }
 
 static inline int store_check_read(struct store *store, const struct key *key, struct call *call)
 {
+	while (!store->operations->check_read)
+		store = store->lower;
 	return store->operations->check_read(store, key, call);
 }
 
 static inline int store_check_create(struct store *store, struct call *call)
 {
+	while (!store->operations->check_create)
+		store = store->lower;
 	return store->operations->check_create(store, call);
 }
 
 static inline int store_list(struct store *store, const char *namespace_id, const char *group,
 			     struct call *call, struct listing **ret_listing)
 {
+	while (!store->operations->list)
+		store = store->lower;
 	return store->operations->list(store, namespace_id, group, call, ret_listing);
 }
 
 static inline int store_check_any(struct store *store, const char *namespace_id, const char *group,
 				  struct call *call)
 {
+	while (!store->operations->check_any)
+		store = store->lower;
 	return store->operations->check_any(store, namespace_id, group, call);
 }
 
 static inline int store_list_namespaces(struct store *store, struct call *call,
 					struct namespace_names *ret_names)
 {
+	while (!store->operations->list_namespaces)
+		store = store->lower;
 	return store->operations->list_namespaces(store, call, ret_names);
 }
 
 static inline int store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
 {
+	while (!store->operations->create_namespace)
+		store = store->lower;
 	return store->operations->create_namespace(store, namespace_id, call);
 }
 
 static inline int store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
 {
+	while (!store->operations->remove_namespace)
+		store = store->lower;
 	return store->operations->remove_namespace(store, namespace_id, call);
 }
 
 static inline void store_set_events(struct store *store, const struct store_events *events, void *arg)
 {
+	while (!store->operations->set_events)
+		store = store->lower;
 	store->operations->set_events(store, events, arg);
 }
 
 static inline void store_watch(struct store *store, const struct key *key, const char *md5)
 {
+	while (!store->operations->watch)
+		store = store->lower;
 	store->operations->watch(store, key, md5);
 }
 
 static inline bool store_is_watched(struct store *store, const struct key *key)
 {
+	while (!store->operations->is_watched)
+		store = store->lower;
 	return store->operations->is_watched(store, key);
 }
 
 static inline void store_watch_names(struct store *store, const char *namespace_id)
 {
+	while (!store->operations->watch_names)
+		store = store->lower;
 	store->operations->watch_names(store, namespace_id);
 }
 
 static inline size_t store_content_limit(struct store *store)
 {
+	while (!store->operations->content_limit)
+		store = store->lower;
 	return store->operations->content_limit(store);
 }
 
 static inline bool store_name_is_possible(struct store *store, enum name_kind kind, const char *name)
 {
+	while (!store->operations->name_is_possible)
+		store = store->lower;
 	return store->operations->name_is_possible(store, kind, name);
 }
 
