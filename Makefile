@@ -48,8 +48,8 @@ ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DNACOSFS_VERSION='"$(VERSION)"' $(CPPFLAGS_LIB
 ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARN) -fstack-protector-strong -pthread $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread $(LDFLAGS) $(SANITIZE)
 
-OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c crypto/*.c nacos/*.c store/*.c fs/*.c))
-LIBRARY_OBJECTS := $(filter-out $(BUILD)/fs/main.o,$(OBJECTS))
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c crypto/*.c nacos/*.c nacos/*/*.c model/*.c store/*.c fs/*.c fs/*/*.c main/*.c))
+LIBRARY_OBJECTS := $(filter-out $(BUILD)/main/main.o,$(OBJECTS))
 UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 
 quiet = $(if $(V),,@echo "  $(1) $@";)

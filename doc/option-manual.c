@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/options.h"
+#include "main/options.h"
 #include "util/cleanup.h"
 
 #define MARKER ".\\\" OPTIONS\n"

@@ -7,14 +7,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/acl.h"
-#include "fs/attributes.h"
-#include "fs/draft.h"
+#include "fs/node/acl.h"
+#include "fs/node/attributes.h"
+#include "fs/save/draft.h"
 #include "fs/file.h"
-#include "fs/grace.h"
-#include "fs/names.h"
-#include "fs/notify.h"
-#include "fs/scratch.h"
+#include "fs/save/grace.h"
+#include "fs/node/names.h"
+#include "fs/follow/notify.h"
+#include "fs/save/scratch.h"
 #include "util/cleanup.h"
 
 /* Is there a config beside it whose name it extends as temp files do? */

@@ -6,14 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/acl.h"
-#include "fs/attributes.h"
-#include "fs/grace.h"
-#include "fs/names.h"
-#include "fs/notify.h"
-#include "fs/scratch.h"
-#include "fs/unsaved.h"
-#include "store/listing.h"
+#include "fs/node/acl.h"
+#include "fs/node/attributes.h"
+#include "fs/save/grace.h"
+#include "fs/node/names.h"
+#include "fs/follow/notify.h"
+#include "fs/save/scratch.h"
+#include "fs/save/unsaved.h"
+#include "model/listing.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/text.h"

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "fs/names.h"
-#include "fs/notify.h"
+#include "fs/node/names.h"
+#include "fs/follow/notify.h"
 #include "util/clock.h"
 
 /* Servers were seen to take up to 2 s for each MiB. */

@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "fs/process.h"
-#include "fs/tree.h"
+#include "util/process.h"
+#include "fs/node/tree.h"
 #include "store/identity_store.h"
 #include "store/rights.h"
 #include "store/store.h"

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/acl.h"
-#include "fs/attributes.h"
-#include "fs/draft.h"
-#include "fs/grace.h"
-#include "fs/names.h"
-#include "fs/process.h"
-#include "fs/scratch.h"
-#include "fs/unsaved.h"
+#include "fs/node/acl.h"
+#include "fs/node/attributes.h"
+#include "fs/save/draft.h"
+#include "fs/save/grace.h"
+#include "fs/node/names.h"
+#include "util/process.h"
+#include "fs/save/scratch.h"
+#include "fs/save/unsaved.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"

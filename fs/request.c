@@ -2,8 +2,8 @@
 
 #include <errno.h>
 
-#include "fs/notify.h"
-#include "fs/process.h"
+#include "fs/follow/notify.h"
+#include "util/process.h"
 #include "util/log.h"
 
 #define LISTING_PAGES 30 /* that may each take the whole timeout */

@@ -4,13 +4,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/attributes.h"
+#include "fs/node/attributes.h"
 #include "fs/create.h"
 #include "fs/directory.h"
 #include "fs/file.h"
-#include "fs/notify.h"
+#include "fs/follow/notify.h"
 #include "fs/rename.h"
-#include "fs/touch.h"
+#include "fs/follow/touch.h"
 
 /* Is it the toucher? Then the request is started. */
 static bool is_toucher(struct request *request, fuse_req_t fuse)

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/acl.h"
-#include "fs/attributes.h"
+#include "fs/node/acl.h"
+#include "fs/node/attributes.h"
 #include "util/cleanup.h"
 
 #define MD5_NAME "user.nacos.md5"

@@ -28,7 +28,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "store/access.h"
+#include "model/access.h"
 #include "store/rights.h"
 #include "store/store.h"
 

@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #include "nacos/client.h"
-#include "store/access.h"
+#include "model/access.h"
 #include "store/rights.h"
 #include "util/call.h"
 

@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/access.h"
+#include "model/access.h"
 #include "store/store.h"
 #include "util/call.h"
 

@@ -29,9 +29,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "store/key.h"
-#include "store/listing.h"
-#include "store/version.h"
+#include "model/key.h"
+#include "model/listing.h"
+#include "model/version.h"
 #include "util/call.h"
 
 /* What of a version is asked for. */

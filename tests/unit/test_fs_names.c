@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "fs/names.h"
+#include "fs/node/names.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

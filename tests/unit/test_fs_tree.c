@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fs/tree.h"
+#include "fs/node/tree.h"
 
 static int set_up(void **state)
 {
