@@ -66,22 +66,21 @@ static int bring_back(struct request *request, struct node *parent, const char *
 static int ask_store(struct request *request, struct node *parent, const char *name, bool scratch)
 {
 	struct store *store = request->filesystem->store;
-	struct key borrowed = tree_key(request_tree(request), parent, name);
-	cleanup_free struct key *key = key_copy(&borrowed);
+	cleanup_place struct place *place = place_below(parent->place, name);
 	cleanup_version struct version *version = NULL;
 
-	if (!key)
+	if (!place)
 		return -ENOMEM;
 	request_unlock(request);
 	int error = store_name_is_possible(store, NAME_DATA_ID, name) ?
-			    store_get(store, key, VERSION_ATTRIBUTES, &request->call, &version) :
+			    store_get(store, place, VERSION_ATTRIBUTES, &request->call, &version) :
 			    -ENOENT;
 	/* Some servers don't tell "there is none" from "you may not know": for scratch files both will do. */
 	if (error == -EACCES && scratch)
 		error = -ENOENT;
 	if (error == -ENOENT && !scratch) {
 		int may_write = store_name_is_possible(store, NAME_DATA_ID, name) ?
-					store_check_write(store, key, &request->call) :
+					store_check_write(store, place, &request->call) :
 					-EINVAL;
 		error = may_write ? may_write : -ENOENT;
 	}
@@ -109,13 +108,12 @@ static int create_config(struct request *request, struct node *parent, const cha
 /* May who asks write there? Gives up the lock. */
 static int check_write(struct request *request, struct node *parent, const char *name)
 {
-	struct key borrowed = tree_key(request_tree(request), parent, name);
-	cleanup_free struct key *key = key_copy(&borrowed);
+	cleanup_place struct place *place = place_below(parent->place, name);
 
-	if (!key)
+	if (!place)
 		return -ENOMEM;
 	request_unlock(request);
-	int error = store_check_write(request->filesystem->store, key, &request->call);
+	int error = store_check_write(request->filesystem->store, place, &request->call);
 	request_lock(request);
 	return error;
 }
@@ -129,7 +127,7 @@ static int make_file(struct request *request, struct node *parent, const char *n
 {
 	struct filesystem *filesystem = request->filesystem;
 	struct tree *tree = request_tree(request);
-	enum directory_level level = tree_level(tree, parent);
+	enum directory_level level = node_level(parent);
 	struct node *node = tree_child(tree, parent, name);
 	bool scratch = level == LEVEL_SCRATCH || name_is_scratch(name);
 	int error = -ENOENT;
@@ -139,8 +137,8 @@ static int make_file(struct request *request, struct node *parent, const char *n
 	if (filesystem->read_only && !scratch)
 		return -EROFS;
 	if (!scratch) {
-		struct key key = tree_key(tree, parent, name);
-		error = acl_check_caller_key(request, &key, RIGHT_WRITE);
+		cleanup_place struct place *place = place_below(parent->place, name);
+		error = place ? acl_check_caller(request, place, RIGHT_WRITE) : -ENOMEM;
 		if (error)
 			return error;
 		error = -ENOENT;
@@ -240,7 +238,7 @@ static int make_link(struct request *request, struct node *parent, const char *n
 		     struct node **ret_node)
 {
 	struct tree *tree = request_tree(request);
-	enum directory_level level = tree_level(tree, parent);
+	enum directory_level level = node_level(parent);
 
 	if (level != LEVEL_SCRATCH && !(level == LEVEL_CONFIGS && name_is_scratch(name)))
 		return -EPERM;

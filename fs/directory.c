@@ -27,9 +27,9 @@ bool directory_name_fits(const char *name)
 	       text_is_utf8(name, length);
 }
 
-static void report_misfit(const char *namespace_id, const char *group)
+static void report_misfit(const char *directory, const char *name)
 {
-	log_warning("%s/%s: a name that can't be a file name is left out", namespace_id, group);
+	log_warning("%s/%s: a name that can't be a file name is left out", directory, name);
 }
 
 /* ------------------------------------------------------------------- lookup */
@@ -39,18 +39,16 @@ static void report_misfit(const char *namespace_id, const char *group)
  */
 static int check_directory(struct request *request, struct node *parent, const char *name)
 {
-	struct tree *tree = request_tree(request);
 	struct store *store = request->filesystem->store;
-	bool is_group = tree_level(tree, parent) == LEVEL_GROUPS;
-	const char *borrowed = is_group ? tree_namespace_id(tree, parent) : name;
-	cleanup_free char *namespace_id = strdup(borrowed);
+	bool is_group = node_level(parent) == LEVEL_GROUPS;
+	cleanup_place struct place *place = place_below(parent->place, name);
 
-	if (!namespace_id)
+	if (!place)
 		return -ENOMEM;
 	if (!store_name_is_possible(store, is_group ? NAME_GROUP : NAME_NAMESPACE, name))
 		return -ENOENT;
 	request_unlock(request);
-	int error = store_check_any(store, namespace_id, is_group ? name : NULL, &request->call);
+	int error = store_check_any(store, place, &request->call);
 	request_lock(request);
 	return error;
 }
@@ -62,7 +60,7 @@ static int check_directory(struct request *request, struct node *parent, const c
 static int check_name(struct request *request, struct node *parent, const char *name)
 {
 	struct tree *tree = request_tree(request);
-	bool is_group = tree_level(tree, parent) == LEVEL_GROUPS;
+	bool is_group = node_level(parent) == LEVEL_GROUPS;
 	int listed = is_group ? -EACCES : directory_load(request, parent);
 
 	if (tree_child(tree, parent, name))
@@ -81,7 +79,7 @@ static int lookup_directory(struct request *request, struct node *parent, const 
 			    struct node **ret_node)
 {
 	struct tree *tree = request_tree(request);
-	enum node_kind kind = tree_level(tree, parent) == LEVEL_GROUPS ? NODE_GROUP : NODE_NAMESPACE;
+	enum node_kind kind = node_level(parent) == LEVEL_GROUPS ? NODE_GROUP : NODE_NAMESPACE;
 	int error = check_name(request, parent, name);
 	struct node *node = tree_child(tree, parent, name);
 
@@ -99,19 +97,18 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 	struct tree *tree = request_tree(request);
 	struct store *store = request->filesystem->store;
 	cleanup_version struct version *version = NULL;
-	struct key borrowed = tree_key(tree, parent, name);
-	cleanup_free struct key *key = key_copy(&borrowed);
+	cleanup_place struct place *place = place_below(parent->place, name);
 
-	if (!key)
+	if (!place)
 		return -ENOMEM;
 	if (grace_hides(request->filesystem, parent, name) ||
 	    !store_name_is_possible(store, NAME_DATA_ID, name))
 		return -ENOENT;
 	request_unlock(request);
-	int error = store_get(store, key, VERSION_ATTRIBUTES, &request->call, &version);
+	int error = store_get(store, place, VERSION_ATTRIBUTES, &request->call, &version);
 	/* Who may write there but not read is not told what is there: any name can be written. */
 	bool unreadable = error == -EACCES && !name_is_scratch(name) && !request->filesystem->read_only &&
-			  !store_check_write(store, key, &request->call);
+			  !store_check_write(store, place, &request->call);
 	request_lock(request);
 	if (error == -EACCES && name_is_scratch(name))
 		return -ENOENT;
@@ -135,7 +132,7 @@ static int lookup_config(struct request *request, struct node *parent, const cha
 static int lookup(struct request *request, struct node *parent, const char *name, struct node **ret_node)
 {
 	struct tree *tree = request_tree(request);
-	enum directory_level level = tree_level(tree, parent);
+	enum directory_level level = node_level(parent);
 	struct node *node = tree_child(tree, parent, name);
 	int error = 0;
 
@@ -161,19 +158,13 @@ static int lookup(struct request *request, struct node *parent, const char *name
  */
 static void load_right_to_create(struct request *request, struct node *parent, const char *name)
 {
-	struct tree *tree = request_tree(request);
-	enum directory_level level = tree_level(tree, parent);
+	enum directory_level level = node_level(parent);
 	enum name_kind kind = level == LEVEL_GROUPS ? NAME_GROUP : NAME_DATA_ID;
 
 	if ((level != LEVEL_GROUPS && level != LEVEL_CONFIGS) || request->filesystem->read_only ||
 	    !store_name_is_possible(request->filesystem->store, kind, name) || name_is_scratch(name))
 		return;
-	const struct rights_place borrowed = {
-		.namespace_id = tree_namespace_id(tree, parent),
-		.group = level == LEVEL_GROUPS ? name : tree_group(tree, parent),
-		.data_id = level == LEVEL_GROUPS ? NULL : name,
-	};
-	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
+	cleanup_place struct place *place = place_below(parent->place, name);
 	if (!place)
 		return;
 	request_unlock(request);
@@ -292,8 +283,7 @@ static void watch_listed(const struct request *request, const struct node *node)
 	if (node->kind != NODE_CONFIG || *node->md5 || !*node->listed_md5 ||
 	    node->parent->child_count > WATCHED_NAMES_LIMIT)
 		return;
-	struct key key = tree_key(&request->filesystem->tree, node->parent, node->name);
-	store_watch(request->filesystem->store, &key, node->listed_md5);
+	store_watch(request->filesystem->store, node->place, node->listed_md5);
 }
 
 static int add_config(struct request *request, struct node *parent, const struct listing_item *item)
@@ -318,9 +308,8 @@ static int add_config(struct request *request, struct node *parent, const struct
 /* The names of a listing that belong into this directory become children. */
 static int merge_listing(struct request *request, struct node *directory, struct listing *listing)
 {
-	struct tree *tree = request_tree(request);
-	bool groups = tree_level(tree, directory) == LEVEL_GROUPS;
-	const char *group = groups ? NULL : tree_group(tree, directory);
+	bool groups = node_level(directory) == LEVEL_GROUPS;
+	const char *group = place_group(directory->place);
 	int error = 0;
 
 	if (directory->merged == listing)
@@ -332,7 +321,7 @@ static int merge_listing(struct request *request, struct node *directory, struct
 		if (group && strcmp(item->group, group))
 			continue;
 		if (!directory_name_fits(name)) {
-			report_misfit(tree_namespace_id(tree, directory), item->group);
+			report_misfit(place_namespace_id(directory->place), item->group);
 			continue;
 		}
 		error = groups ? add_directory(request, directory, name, NODE_GROUP, false) :
@@ -423,19 +412,13 @@ static int load_namespaces(struct request *request, struct node *root)
 
 static int load_configs(struct request *request, struct node *directory)
 {
-	struct tree *tree = request_tree(request);
-	bool groups = tree_level(tree, directory) == LEVEL_GROUPS;
-	cleanup_free char *namespace_id = strdup(tree_namespace_id(tree, directory));
-	cleanup_free char *group = groups ? NULL : strdup(tree_group(tree, directory));
+	cleanup_place struct place *place = place_hold(directory->place);
 	cleanup_listing struct listing *listing = NULL;
-
-	if (!namespace_id || (!groups && !group))
-		return -ENOMEM;
-	bool watched = notify_watches_names(request->filesystem, namespace_id);
+	bool watched = notify_watches_names(request->filesystem, place);
 	unsigned events = notify_count_events(request->filesystem);
 	request_unlock(request);
-	store_watch_names(request->filesystem->store, namespace_id);
-	int error = store_list(request->filesystem->store, namespace_id, group, &request->call, &listing);
+	store_watch_names(request->filesystem->store, place_at(place, PLACE_NAMESPACE));
+	int error = store_list(request->filesystem->store, place, &request->call, &listing);
 	request_lock(request);
 	if (error)
 		return error;
@@ -450,7 +433,7 @@ static int load_configs(struct request *request, struct node *directory)
 
 static int load(struct request *request, struct node *directory)
 {
-	switch (tree_level(request_tree(request), directory)) {
+	switch (node_level(directory)) {
 	case LEVEL_NAMESPACES:
 		return load_namespaces(request, directory);
 	case LEVEL_GROUPS:
@@ -570,13 +553,10 @@ void directory_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
 /* Are the attributes known and current, so that the kernel may have them with the name? */
 static bool has_attributes(const struct filesystem *filesystem, const struct node *node)
 {
-	struct rights_place place;
-
 	if (node->kind == NODE_CONFIG && !node->draft &&
 	    (!*node->md5 || (strcmp(node->md5, node->listed_md5) && !notify_is_told(filesystem, node))))
 		return false;
-	return !attributes_place(filesystem, node, &place) ||
-	       filesystem_are_rights_known(filesystem, &place, RIGHT_READ | RIGHT_WRITE);
+	return !node->place || filesystem_are_rights_known(filesystem, node->place, RIGHT_READ | RIGHT_WRITE);
 }
 
 /* Appends one entry to the answer; its size, or 0 when there is no room. */
@@ -705,8 +685,7 @@ void directory_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *in
 static int check_group(struct request *request, struct node *parent, const char *name)
 {
 	const struct filesystem *filesystem = request->filesystem;
-	const struct rights_place borrowed = { tree_namespace_id(request_tree(request), parent), name, NULL };
-	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
+	cleanup_place struct place *place = place_below(parent->place, name);
 
 	if (!place)
 		return -ENOMEM;
@@ -722,15 +701,28 @@ static int check_group(struct request *request, struct node *parent, const char 
 	return has & RIGHT_WRITE ? 0 : -EACCES;
 }
 
+/* With the lock, given up meanwhile. */
+static int make_namespace(struct request *request, struct node *parent, const char *name)
+{
+	cleanup_place struct place *place = place_below(parent->place, name);
+	int error = place ? acl_check_caller(request, parent->place, RIGHT_WRITE) : -ENOMEM;
+
+	if (error)
+		return error;
+	request_unlock(request);
+	error = store_create_namespace(request->filesystem->store, place, &request->call);
+	request_lock(request);
+	return error;
+}
+
 static int make_directory(struct request *request, struct node *parent, const char *name, mode_t mode,
 			  struct node **ret_node)
 {
 	struct filesystem *filesystem = request->filesystem;
 	struct tree *tree = request_tree(request);
 	struct store *store = filesystem->store;
-	enum directory_level level = tree_level(tree, parent);
+	enum directory_level level = node_level(parent);
 	enum name_kind kind = level == LEVEL_NAMESPACES ? NAME_NAMESPACE : NAME_GROUP;
-	const struct rights_place top = { NULL, NULL, NULL };
 	int error = 0;
 
 	if (tree_child(tree, parent, name))
@@ -747,12 +739,7 @@ static int make_directory(struct request *request, struct node *parent, const ch
 	if (!store_name_is_possible(store, kind, name))
 		return -EINVAL;
 	if (level == LEVEL_NAMESPACES) {
-		error = acl_check_caller(request, &top, RIGHT_WRITE);
-		if (error)
-			return error;
-		request_unlock(request);
-		error = store_create_namespace(store, name, &request->call);
-		request_lock(request);
+		error = make_namespace(request, parent, name);
 	} else {
 		error = check_group(request, parent, name);
 	}
@@ -815,7 +802,6 @@ static int remove_directory(struct request *request, struct node *parent, const 
 {
 	struct tree *tree = request_tree(request);
 	struct node *node = tree_child(tree, parent, name);
-	const struct rights_place top = { NULL, NULL, NULL };
 
 	if (!node)
 		return -ENOENT;
@@ -827,15 +813,14 @@ static int remove_directory(struct request *request, struct node *parent, const 
 		return -EROFS;
 	if (node->kind == NODE_NAMESPACE && !strcmp(name, "public"))
 		return -EPERM;
-	if (node->kind == NODE_NAMESPACE && acl_check_caller(request, &top, RIGHT_WRITE))
+	if (node->kind == NODE_NAMESPACE && acl_check_caller(request, parent->place, RIGHT_WRITE))
 		return -EACCES;
 	node_hold(node);
 	int error = check_empty(request, node);
 	if (!error && node->kind == NODE_NAMESPACE) {
-		cleanup_free char *id = strdup(name);
+		cleanup_place struct place *place = place_hold(node->place);
 		request_unlock(request);
-		error = id ? store_remove_namespace(request->filesystem->store, id, &request->call) :
-			     -ENOMEM;
+		error = store_remove_namespace(request->filesystem->store, place, &request->call);
 		request_lock(request);
 	}
 	if (!error && node->parent && node_is_scratch(node))

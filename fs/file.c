@@ -220,18 +220,15 @@ static int check_rights(struct request *request, const struct node *node, int fl
 
 	if (!node->parent)
 		return 0;
-	struct key borrowed = tree_key(request_tree(request), node->parent, node->name);
-	cleanup_free struct key *key = key_copy(&borrowed);
-	if (!key)
-		return -ENOMEM;
-	error = acl_check_caller_key(request, key, (reads ? RIGHT_READ : 0) | (writes ? RIGHT_WRITE : 0));
+	cleanup_place struct place *place = place_hold(node->place);
+	error = acl_check_caller(request, place, (reads ? RIGHT_READ : 0) | (writes ? RIGHT_WRITE : 0));
 	if (error)
 		return error;
 	request_unlock(request);
 	if (reads)
-		error = store_check_read(store, key, &request->call);
+		error = store_check_read(store, place, &request->call);
 	if (!error && writes)
-		error = store_check_write(store, key, &request->call);
+		error = store_check_write(store, place, &request->call);
 	request_lock(request);
 	return error;
 }

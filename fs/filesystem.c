@@ -18,14 +18,14 @@ mode_t filesystem_mode(const struct filesystem *filesystem, bool is_directory, u
 	return mode & ~filesystem->umask & (filesystem->read_only ? 0555 : 0777);
 }
 
-int filesystem_load_rights(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits,
+int filesystem_load_rights(const struct filesystem *filesystem, struct place *place, unsigned bits,
 			   struct call *call)
 {
 	return filesystem->identities ? identity_store_load_rights(filesystem->identities, place, bits, call) :
 					rights_load(filesystem->rights, place, bits, call);
 }
 
-bool filesystem_are_rights_known(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits)
+bool filesystem_are_rights_known(const struct filesystem *filesystem, struct place *place, unsigned bits)
 {
 	return filesystem->identities ? identity_store_are_rights_known(filesystem->identities, place, bits) :
 					rights_are_known(filesystem->rights, place, bits);

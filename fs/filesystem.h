@@ -70,9 +70,9 @@ struct filesystem {
 mode_t filesystem_mode(const struct filesystem *filesystem, bool is_directory, unsigned rights);
 
 /* As rights_load() and rights_are_known(), for all accounts with whose rights the place is shown. */
-int filesystem_load_rights(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits,
+int filesystem_load_rights(const struct filesystem *filesystem, struct place *place, unsigned bits,
 			   struct call *call);
-bool filesystem_are_rights_known(const struct filesystem *filesystem, const struct rights_place *place, unsigned bits);
+bool filesystem_are_rights_known(const struct filesystem *filesystem, struct place *place, unsigned bits);
 
 /*
  * How long a request may ask the server while its whole directory waits for it (LOOKUP, READDIR, CREATE, UNLINK, RENAME,

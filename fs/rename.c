@@ -35,14 +35,14 @@ static int wait_commits(struct request *request, struct node *node)
 	return error;
 }
 
-static int check_write(struct request *request, const struct key *key)
+static int check_write(struct request *request, struct place *place)
 {
-	int error = acl_check_caller_key(request, key, RIGHT_WRITE);
+	int error = acl_check_caller(request, place, RIGHT_WRITE);
 
 	if (error)
 		return error;
 	request_unlock(request);
-	error = store_check_write(request->filesystem->store, key, &request->call);
+	error = store_check_write(request->filesystem->store, place, &request->call);
 	request_lock(request);
 	return error;
 }
@@ -50,10 +50,10 @@ static int check_write(struct request *request, const struct key *key)
 /* ------------------------------------------------------------------- unlink */
 
 /* What can't be read can't be kept for a grace: it is removed at once, whatever it is. */
-static int remove_unread(struct request *request, struct node *node, const struct key *key)
+static int remove_unread(struct request *request, struct node *node, struct place *place)
 {
 	request_unlock(request);
-	int error = store_remove(request->filesystem->store, key, NULL, &request->call);
+	int error = store_remove(request->filesystem->store, place, NULL, &request->call);
 	request_lock(request);
 	if (!error && node->parent)
 		tree_unlink(request_tree(request), node);
@@ -64,19 +64,16 @@ static int remove_unread(struct request *request, struct node *node, const struc
 static int unlink_stored(struct request *request, struct node *node)
 {
 	struct tree *tree = request_tree(request);
-	struct key borrowed = tree_key(tree, node->parent, node->name);
-	cleanup_free struct key *key = key_copy(&borrowed);
+	cleanup_place struct place *place = place_hold(node->place);
 	cleanup_version struct version *version = NULL;
 
-	if (!key)
-		return -ENOMEM;
 	int error = attributes_load(request, node, VERSION_WHOLE, &version);
 	if (error == -EACCES && node->unreadable) {
-		error = check_write(request, key);
-		return error ? error : remove_unread(request, node, key);
+		error = check_write(request, place);
+		return error ? error : remove_unread(request, node, place);
 	}
 	if (!error)
-		error = check_write(request, key);
+		error = check_write(request, place);
 	if (error || !node->parent)
 		return error == -ENOENT ? 0 : error;
 	/* Some programs remove the target of a copy that failed; the server's text has nothing to do with that. */
@@ -98,9 +95,8 @@ static int unlink_unstored(struct request *request, struct node *node)
 	int error = 0;
 
 	if (request->filesystem->per_user) {
-		struct key borrowed = tree_key(tree, node->parent, node->name);
-		cleanup_free struct key *key = key_copy(&borrowed);
-		error = key ? check_write(request, key) : -ENOMEM;
+		cleanup_place struct place *place = place_hold(node->place);
+		error = check_write(request, place);
 	}
 	if (!error && node->parent)
 		tree_unlink(tree, node);
@@ -163,7 +159,7 @@ struct renaming {
 	struct version *target_version; /* what the server has under the new name; NULL: nothing */
 	bool target_is_theirs; /* it is newer than the temp file; what that was made from is not known any more */
 	bool blind; /* that can't be read */
-	struct key *key, *new_key; /* NULL where it is no place for configs */
+	struct place *place, *new_place; /* NULL where it is no place for configs */
 };
 
 /* The name leaves its old place and takes the new one, whoever was there. */
@@ -180,16 +176,16 @@ static int move_node(const struct renaming *renaming)
 	return tree_move(tree, renaming->source, renaming->new_parent, renaming->new_name);
 }
 
-static int store_version(const struct renaming *renaming, const struct put *put, const struct key *key,
+static int store_version(const struct renaming *renaming, const struct put *put, struct place *place,
 			 struct version **ret_version)
 {
 	struct request *request = renaming->request;
 
 	request_unlock(request);
 	filesystem_grant_time(&request->call, put->size);
-	int error = store_put(request->filesystem->store, key, put, &request->call, ret_version);
-	char text[KEY_TEXT_SIZE];
-	key_format(key, text, sizeof(text));
+	int error = store_put(request->filesystem->store, place, put, &request->call, ret_version);
+	char text[PLACE_TEXT_SIZE];
+	place_format(place, text, sizeof(text));
 	if (error)
 		log_error("%s: not saved: %s", text, request->call.reason);
 	else
@@ -214,7 +210,7 @@ static int load_target(struct renaming *renaming, bool scratch_name)
 	if (!store_name_is_possible(store, NAME_DATA_ID, renaming->new_name))
 		return 0;
 	request_unlock(request);
-	error = store_get(store, renaming->new_key, VERSION_WHOLE, &request->call,
+	error = store_get(store, renaming->new_place, VERSION_WHOLE, &request->call,
 			  &renaming->target_version);
 	request_lock(request);
 	renaming->blind = error == -EACCES && !scratch_name;
@@ -276,12 +272,12 @@ static void keep_scratch(const struct renaming *renaming, int why)
 		theirs = version_hold(renaming->target_version);
 	} else if (why == -EBUSY) {
 		request_unlock(request);
-		draft_load_theirs(request->filesystem, renaming->new_key, renaming->target_version,
+		draft_load_theirs(request->filesystem, renaming->new_place, renaming->target_version,
 				  &request->call, &theirs);
 		request_lock(request);
 	}
 	const struct unsaved unsaved = {
-		.key = renaming->new_key,
+		.place = renaming->new_place,
 		.yours = source->content.data,
 		.size = source->content.size,
 		.base = renaming->target_is_theirs ? NULL : renaming->target_version,
@@ -331,17 +327,17 @@ static int save_scratch(struct renaming *renaming)
 			.new_type = name_type(renaming->new_name),
 			.blind = renaming->blind,
 		};
-		error = store_version(renaming, &put, renaming->new_key, &version);
+		error = store_version(renaming, &put, renaming->new_place, &version);
 		if (error)
 			return error;
-		unsaved_forget(request->filesystem, renaming->new_key, content.data, content.size);
+		unsaved_forget(request->filesystem, renaming->new_place, content.data, content.size);
 	}
 	struct timespec modified = source->modified;
 	forget_hidden(renaming);
 	int error = move_node(renaming);
 	if (error)
 		return error;
-	scratch_to_config(request_tree(request), source);
+	scratch_to_config(request_tree(request), source, renaming->new_place);
 	finish_config(renaming, version, modified);
 	return 0;
 }
@@ -355,7 +351,7 @@ static int hide_config(struct renaming *renaming)
 	int error = attributes_load(request, source, VERSION_WHOLE, &version);
 
 	if (!error && source->stored)
-		error = check_write(request, renaming->key);
+		error = check_write(request, renaming->place);
 	if (error)
 		return error;
 	const struct buffer *content = source->draft ? &source->draft->content : &version->content;
@@ -384,7 +380,7 @@ static void undo_move(struct renaming *renaming, struct version *stored)
 	struct version *before = renaming->target_version;
 	cleanup_version struct version *version = NULL;
 	struct call call;
-	char text[KEY_TEXT_SIZE];
+	char text[PLACE_TEXT_SIZE];
 	int error;
 
 	call_start(&call, request->filesystem->timeout_ms);
@@ -398,13 +394,13 @@ static void undo_move(struct renaming *renaming, struct version *stored)
 			.new_type = before->type,
 		};
 		filesystem_grant_time(&call, put.size);
-		error = store_put(store, renaming->new_key, &put, &call, &version);
+		error = store_put(store, renaming->new_place, &put, &call, &version);
 	} else {
-		error = store_remove(store, renaming->new_key, stored, &call);
+		error = store_remove(store, renaming->new_place, stored, &call);
 	}
 	if (error)
 		log_error("%s: holds the content of a move that failed, and can't be put back: %s",
-			  key_format(renaming->new_key, text, sizeof(text)), call.reason);
+			  place_format(renaming->new_place, text, sizeof(text)), call.reason);
 	request_lock(request);
 }
 
@@ -414,14 +410,14 @@ static void undo_move(struct renaming *renaming, struct version *stored)
  */
 static int fail_move(struct renaming *renaming, int error, struct version *stored)
 {
-	char text[KEY_TEXT_SIZE];
+	char text[PLACE_TEXT_SIZE];
 
 	if (error == -EEXIST || error == -EBUSY || error == -EACCES) {
 		undo_move(renaming, stored);
 		return error == -EEXIST ? -EIO : error;
 	}
 	log_error("%s: was moved there, but whether it is still under its old name too could not be learnt: %s",
-		  key_format(renaming->new_key, text, sizeof(text)), renaming->request->call.reason);
+		  place_format(renaming->new_place, text, sizeof(text)), renaming->request->call.reason);
 	return error;
 }
 
@@ -446,7 +442,7 @@ static int move_config(struct renaming *renaming)
 	struct timespec modified = source->draft ? source->draft->modified : source->modified;
 	error = buffer_append(&content, from->data, from->size);
 	if (!error && was_stored)
-		error = check_write(request, renaming->key);
+		error = check_write(request, renaming->place);
 	if (error)
 		return error;
 	if (text_is_utf8(content.data, content.size) && text_is_blank(content.data, content.size)) {
@@ -459,14 +455,14 @@ static int move_config(struct renaming *renaming)
 		.size = content.size,
 		.base = renaming->target_version,
 		.new_type = name_type(renaming->new_name),
-		.metadata_of = was_stored ? renaming->key : NULL,
+		.metadata_of = was_stored ? renaming->place : NULL,
 	};
-	error = store_version(renaming, &put, renaming->new_key, &stored);
+	error = store_version(renaming, &put, renaming->new_place, &stored);
 	if (error)
 		return error;
 	if (was_stored) {
 		request_unlock(request);
-		error = store_remove(request->filesystem->store, renaming->key, version, &request->call);
+		error = store_remove(request->filesystem->store, renaming->place, version, &request->call);
 		request_lock(request);
 	}
 	if (error)
@@ -484,9 +480,8 @@ static int move_config(struct renaming *renaming)
 static int rename_file(struct renaming *renaming)
 {
 	struct request *request = renaming->request;
-	struct tree *tree = request_tree(request);
 	struct node *source = renaming->source;
-	bool to_scratch = tree_level(tree, renaming->new_parent) == LEVEL_SCRATCH;
+	bool to_scratch = node_level(renaming->new_parent) == LEVEL_SCRATCH;
 	bool scratch_name = to_scratch || name_is_scratch(renaming->new_name);
 	bool possible = store_name_is_possible(request->filesystem->store, NAME_DATA_ID, renaming->new_name);
 	int error = wait_commits(request, source);
@@ -504,10 +499,10 @@ static int rename_file(struct renaming *renaming)
 	if (!error && to_config && source->kind == NODE_SCRATCH_LINK)
 		return -EPERM;
 	if (!error && to_config)
-		error = check_write(request, renaming->new_key);
+		error = check_write(request, renaming->new_place);
 	/* What is moved can be read at its new place. */
 	if (!error && source->kind == NODE_CONFIG)
-		error = acl_check_caller_key(request, renaming->key, RIGHT_READ | RIGHT_WRITE);
+		error = acl_check_caller(request, renaming->place, RIGHT_READ | RIGHT_WRITE);
 	if (!error && source->kind == NODE_SCRATCH_FILE && to_config && request->filesystem->per_user &&
 	    request->uid && request->uid != source->uid)
 		return -EACCES;
@@ -526,9 +521,8 @@ static int rename_file(struct renaming *renaming)
 /* Directories: what is in memory only moves; what is on the server would be many moves, which the caller does better. */
 static int rename_directory(struct renaming *renaming)
 {
-	struct tree *tree = request_tree(renaming->request);
 	struct node *source = renaming->source;
-	enum directory_level level = tree_level(tree, renaming->new_parent);
+	enum directory_level level = node_level(renaming->new_parent);
 
 	if (renaming->target) {
 		if (!node_is_directory(renaming->target))
@@ -559,30 +553,24 @@ static int check_kinds(const struct renaming *renaming, unsigned flags)
 	return 0;
 }
 
-static int rename_held(struct renaming *renaming, const char *name, unsigned flags)
+static int rename_held(struct renaming *renaming, unsigned flags)
 {
-	struct tree *tree = request_tree(renaming->request);
 	int error = check_kinds(renaming, flags);
 
 	if (error)
 		return error;
 	if (node_is_directory(renaming->source))
 		return rename_directory(renaming);
-	enum directory_level level = tree_level(tree, renaming->new_parent);
+	enum directory_level level = node_level(renaming->new_parent);
 	if (level != LEVEL_CONFIGS && level != LEVEL_SCRATCH)
 		return -EPERM;
 	if (level == LEVEL_CONFIGS) {
-		struct key key = tree_key(tree, renaming->new_parent, renaming->new_name);
-		renaming->new_key = key_copy(&key);
-		if (!renaming->new_key)
+		renaming->new_place = place_below(renaming->new_parent->place, renaming->new_name);
+		if (!renaming->new_place)
 			return -ENOMEM;
 	}
-	if (renaming->source->kind == NODE_CONFIG) {
-		struct key key = tree_key(tree, renaming->parent, name);
-		renaming->key = key_copy(&key);
-		if (!renaming->key)
-			return -ENOMEM;
-	}
+	if (renaming->source->kind == NODE_CONFIG)
+		renaming->place = place_hold(renaming->source->place);
 	return rename_file(renaming);
 }
 
@@ -604,14 +592,14 @@ void rename_rename(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, fuse
 		node_hold(renaming.source);
 		if (renaming.target)
 			node_hold(renaming.target);
-		error = rename_held(&renaming, name, flags);
+		error = rename_held(&renaming, flags);
 		tree_drop(tree, renaming.source);
 		if (renaming.target)
 			tree_drop(tree, renaming.target);
 	}
 	request_unlock(&request);
 	version_drop(renaming.target_version);
-	free(renaming.key);
-	free(renaming.new_key);
+	place_drop(renaming.place);
+	place_drop(renaming.new_place);
 	request_reply_error(&request, error);
 }

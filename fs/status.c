@@ -35,17 +35,16 @@ static int append_names(struct buffer *text, const char *name, const struct file
 {
 	const struct tree *tree = &filesystem->tree;
 	const char *separator = "";
-	char key_text[KEY_TEXT_SIZE];
+	char place_text[PLACE_TEXT_SIZE];
 	int error = buffer_append_format(text, ",\n  \"%s\": [", name);
 
 	for (size_t i = 0; i < tree->bucket_count && !error; i++) {
 		for (const struct node *node = tree->by_id[i]; node && !error; node = node->next_by_id) {
 			if (node->kind != NODE_CONFIG || !node->parent || !wanted(node))
 				continue;
-			struct key key = tree_key(tree, node->parent, node->name);
 			error = buffer_append_text(text, separator);
 			if (!error)
-				error = json_append_string(text, key_format(&key, key_text, KEY_TEXT_SIZE));
+				error = json_append_string(text, place_format(node->place, place_text, sizeof(place_text)));
 			separator = ", ";
 		}
 	}

@@ -284,7 +284,8 @@ static int check_usable(struct program *program, struct call *call)
 			return 0;
 		return error;
 	}
-	error = store_check_any(program->account.top, source->namespace_id, source->group, call);
+	cleanup_place struct place *place = place_new(source->namespace_id, source->group, NULL);
+	error = place ? store_check_any(program->account.top, place, call) : -ENOMEM;
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 

@@ -95,6 +95,13 @@ void place_drop(struct place *place)
 	}
 }
 
+struct place *place_at(struct place *place, enum place_depth depth)
+{
+	while (place && place->depth > depth)
+		place = place->above;
+	return place && place->depth == depth ? place : NULL;
+}
+
 static const char *name_at(const struct place *place, enum place_depth depth)
 {
 	while (place && place->depth > depth)
@@ -125,6 +132,29 @@ char *place_format(const struct place *place, char *text, size_t size)
 	snprintf(text, size, "%s%s%s%s%s", namespace_id ? namespace_id : "", group ? "/" : "", group ? group : "",
 		 data_id ? "/" : "", data_id ? data_id : "");
 	return text;
+}
+
+static bool is_of_place(const struct table_link *link, const void *place)
+{
+	return ((const struct place_entry *)link)->place == place;
+}
+
+struct place_entry *place_table_find(const struct table *table, const struct place *place)
+{
+	return (struct place_entry *)table_find(table, place->link.hash, is_of_place, place);
+}
+
+void place_table_add(struct table *table, struct place_entry *entry, struct place *place)
+{
+	entry->place = place_hold(place);
+	table_add(table, &entry->link, place->link.hash);
+}
+
+void place_table_remove(struct table *table, struct place_entry *entry)
+{
+	table_remove(table, &entry->link);
+	place_drop(entry->place);
+	entry->place = NULL;
 }
 
 size_t place_count(void)

@@ -48,6 +48,9 @@ static inline void place_drop_pointer(struct place **place)
 }
 #define cleanup_place __attribute__((cleanup(place_drop_pointer)))
 
+/* The one of that depth that it is in, or is; NULL where it is not so deep. Not counted: the place holds it. */
+struct place *place_at(struct place *place, enum place_depth depth);
+
 /* The parts of its name; NULL where the place is not so deep. They live as long as the place. */
 const char *place_namespace_id(const struct place *place);
 const char *place_group(const struct place *place);
@@ -56,6 +59,22 @@ const char *place_data_id(const struct place *place);
 /* "namespace/group/dataId", as deep as the place is, cut to size, for logs and reasons. Returns text. */
 char *place_format(const struct place *place, char *text, size_t size);
 #define PLACE_TEXT_SIZE 400
+
+/*
+ * What is known of a place, in a table by places, begins with this. It holds its place from place_table_add() until
+ * place_table_remove(); with the whole table, whoever owns it drops the places.
+ */
+struct place_entry {
+	struct table_link link;
+	struct place *place;
+};
+
+/* That of the place; NULL: there is none. */
+struct place_entry *place_table_find(const struct table *table, const struct place *place);
+
+/* Adds one for a place that has none. */
+void place_table_add(struct table *table, struct place_entry *entry, struct place *place);
+void place_table_remove(struct table *table, struct place_entry *entry);
 
 /* How many there are now, for tests and metrics. */
 size_t place_count(void);

@@ -22,15 +22,13 @@ int cache_wait_fetched(struct cache *cache, struct call *call)
 
 /* ------------------------------------------------------------------- events */
 
-void cache_note_untold(struct cache *cache, struct key *key)
+void cache_note_untold(struct cache *cache, struct place *place)
 {
-	struct untold *untold = key && cache->events ? malloc(sizeof(*untold)) : NULL;
+	struct untold *untold = cache->events ? malloc(sizeof(*untold)) : NULL;
 
-	if (!untold) {
-		free(key);
+	if (!untold)
 		return;
-	}
-	*untold = (struct untold){ .next = cache->untold, .key = key };
+	*untold = (struct untold){ .next = cache->untold, .place = place_hold(place) };
 	cache->untold = untold;
 }
 
@@ -45,40 +43,40 @@ void cache_tell_untold(struct cache *cache)
 	while (untold) {
 		struct untold *next = untold->next;
 
-		cache->events->changed(cache->events_arg, untold->key);
-		free(untold->key);
+		cache->events->changed(cache->events_arg, untold->place);
+		place_drop(untold->place);
 		free(untold);
 		untold = next;
 	}
 }
 
 /* From the layer below. What is not known here is a name that appeared, perhaps. */
-static void cache_changed(void *arg, const struct key *key)
+static void cache_changed(void *arg, struct place *place)
 {
 	struct cache *cache = arg;
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, false);
+	struct entry *entry = cache_find_entry(cache, place, false);
 	if (entry) {
 		entry->changed = true;
 		entry->fresh_until_ms = 0;
 	}
 	if (!entry || entry->state != ENTRY_PRESENT)
-		cache_note_name(cache, key);
+		cache_note_name(cache, place);
 	pthread_mutex_unlock(&cache->lock);
 	if (cache->events)
-		cache->events->changed(cache->events_arg, key);
+		cache->events->changed(cache->events_arg, place);
 }
 
-static void cache_names_watched(void *arg, const char *namespace_id, bool watched)
+static void cache_names_watched(void *arg, struct place *place, bool watched)
 {
 	struct cache *cache = arg;
 
 	pthread_mutex_lock(&cache->lock);
-	cache_note_names_watched(cache, namespace_id, watched);
+	cache_note_names_watched(cache, place, watched);
 	pthread_mutex_unlock(&cache->lock);
 	if (cache->events)
-		cache->events->names_watched(cache->events_arg, namespace_id, watched);
+		cache->events->names_watched(cache->events_arg, place, watched);
 }
 
 static void cache_live(void *arg, bool live)
@@ -110,10 +108,20 @@ static void cache_set_events(struct store *store, const struct store_events *eve
 
 /* ------------------------------------------------------------------ entries */
 
+static struct entry *first_entry(const struct cache *cache)
+{
+	return (struct entry *)table_next(&cache->entries, NULL);
+}
+
+static struct entry *next_entry(const struct cache *cache, const struct entry *entry)
+{
+	return (struct entry *)table_next(&cache->entries, &entry->place_entry.link);
+}
+
 /* Has the layer below told us so, if it were otherwise? */
 static bool entry_is_watched(const struct cache *cache, const struct entry *entry)
 {
-	return entry->watched && !entry->changed && store_is_watched(cache->store.lower, entry->key);
+	return entry->watched && !entry->changed && store_is_watched(cache->store.lower, entry->place_entry.place);
 }
 
 static bool entry_is_fresh(const struct cache *cache, const struct entry *entry)
@@ -130,19 +138,18 @@ static void entry_watch(struct cache *cache, struct entry *entry)
 	if (entry->state == ENTRY_UNKNOWN)
 		return;
 	entry->watched = true;
-	store_watch(cache->store.lower, entry->key, md5);
+	store_watch(cache->store.lower, entry->place_entry.place, md5);
 }
 
-/* Takes what is known of a name away, and the key with it. */
+/* Takes what is known of a name away. */
 static void entry_forget(struct cache *cache, struct entry *entry)
 {
 	if (entry->watched) {
-		store_watch(cache->store.lower, entry->key, NULL);
-		cache_note_untold(cache, steal_pointer(entry->key));
+		store_watch(cache->store.lower, entry->place_entry.place, NULL);
+		cache_note_untold(cache, entry->place_entry.place);
 	}
-	free(entry->key);
+	place_table_remove(&cache->entries, &entry->place_entry);
 	free(entry);
-	cache->entry_count--;
 }
 
 /*
@@ -153,41 +160,24 @@ static void forget_idle(struct cache *cache)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	for (size_t i = 0; i < CACHE_BUCKETS; i++) {
-		for (struct entry **place = &cache->buckets[i], *entry; (entry = *place);) {
-			if (entry->version || entry->users || entry->fresh_until_ms > now_ms ||
-			    entry->own_until_ms > now_ms) {
-				place = &entry->next;
-				continue;
-			}
-			*place = entry->next;
+	for (struct entry *entry = first_entry(cache), *next; entry; entry = next) {
+		next = next_entry(cache, entry);
+		if (!entry->version && !entry->users && entry->fresh_until_ms <= now_ms && entry->own_until_ms <= now_ms)
 			entry_forget(cache, entry);
-		}
 	}
 }
 
-struct entry *cache_find_entry(struct cache *cache, const struct key *key, bool create)
+struct entry *cache_find_entry(struct cache *cache, struct place *place, bool create)
 {
-	if (create && cache->entry_count > IDLE_LIMIT + 2 * cache->version_count)
+	if (create && cache->entries.count > IDLE_LIMIT + 2 * cache->version_count)
 		forget_idle(cache);
-	struct entry **bucket = &cache->buckets[key_hash(key) % CACHE_BUCKETS];
+	struct entry *entry = (struct entry *)place_table_find(&cache->entries, place);
 
-	for (struct entry *entry = *bucket; entry; entry = entry->next)
-		if (key_equals(entry->key, key))
-			return entry;
-	if (!create)
-		return NULL;
-	struct entry *entry = calloc(1, sizeof(*entry));
-	if (!entry)
-		return NULL;
-	entry->key = key_copy(key);
-	if (!entry->key) {
-		free(entry);
-		return NULL;
-	}
-	entry->next = *bucket;
-	*bucket = entry;
-	cache->entry_count++;
+	if (entry || !create)
+		return entry;
+	entry = calloc(1, sizeof(*entry));
+	if (entry)
+		place_table_add(&cache->entries, &entry->place_entry, place);
 	return entry;
 }
 
@@ -262,9 +252,9 @@ static int entry_answer(struct cache *cache, struct entry *entry, struct call *c
 			struct version **ret_version)
 {
 	if (entry->state != ENTRY_PRESENT) {
-		char text[KEY_TEXT_SIZE];
+		char text[PLACE_TEXT_SIZE];
 		return call_fail(call, -ENOENT, "%s: no such config",
-				 key_format(entry->key, text, sizeof(text)));
+				 place_format(entry->place_entry.place, text, sizeof(text)));
 	}
 	entry_touch(cache, entry);
 	*ret_version = version_hold(entry->version);
@@ -302,7 +292,7 @@ static int entry_take(struct cache *cache, struct entry *entry, int error, struc
 		entry->fresh_until_ms = entry->changed ? 0 : now_ms + cache->options.fresh_ms;
 		entry->own_until_ms = 0;
 		if (known && !error != (entry->state == ENTRY_PRESENT))
-			cache_note_name(cache, entry->key);
+			cache_note_name(cache, entry->place_entry.place);
 		if (error)
 			entry_set(cache, entry, ENTRY_ABSENT, NULL);
 		else if (entry->state != ENTRY_PRESENT || strcmp(entry->version->md5, version->md5))
@@ -329,7 +319,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	entry->fetching = true;
 	entry->changed = false;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_get(cache->store.lower, entry->key, VERSION_WHOLE, call, &version);
+	int error = store_get(cache->store.lower, entry->place_entry.place, VERSION_WHOLE, call, &version);
 	pthread_mutex_lock(&cache->lock);
 	entry->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);
@@ -340,7 +330,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	return entry_take(cache, entry, error, version);
 }
 
-static int cache_get(struct store *store, const struct key *key, enum version_part part,
+static int cache_get(struct store *store, struct place *place, enum version_part part,
 		     struct call *call, struct version **ret_version)
 {
 	struct cache *cache = cache_of(store);
@@ -348,7 +338,7 @@ static int cache_get(struct store *store, const struct key *key, enum version_pa
 
 	(void)part;
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, true);
+	struct entry *entry = cache_find_entry(cache, place, true);
 	if (entry)
 		entry->users++;
 	else
@@ -369,15 +359,15 @@ static int cache_get(struct store *store, const struct key *key, enum version_pa
 	return error;
 }
 
-static int cache_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
+static int cache_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 		     struct version **ret_version)
 {
 	struct cache *cache = cache_of(store);
 	cleanup_version struct version *version = NULL;
-	int error = store_put(cache->store.lower, key, put, call, &version);
+	int error = store_put(cache->store.lower, place, put, call, &version);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, !error);
+	struct entry *entry = cache_find_entry(cache, place, !error);
 	if (!error && entry && version->unconfirmed) {
 		entry_set(cache, entry, ENTRY_UNKNOWN, NULL); /* not to be read here either */
 	} else if (!error && entry) {
@@ -392,14 +382,14 @@ static int cache_put(struct store *store, const struct key *key, const struct pu
 	return 0;
 }
 
-static int cache_remove(struct store *store, const struct key *key, const struct version *base,
+static int cache_remove(struct store *store, struct place *place, const struct version *base,
 			struct call *call)
 {
 	struct cache *cache = cache_of(store);
-	int error = store_remove(cache->store.lower, key, base, call);
+	int error = store_remove(cache->store.lower, place, base, call);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, !error);
+	struct entry *entry = cache_find_entry(cache, place, !error);
 	if (!error && entry)
 		entry_set_own(cache, entry, ENTRY_ABSENT, NULL, base);
 	else if (entry)
@@ -408,13 +398,13 @@ static int cache_remove(struct store *store, const struct key *key, const struct
 	return error;
 }
 
-void cache_note_put(struct store *store, const struct key *key, struct version *version,
+void cache_note_put(struct store *store, struct place *place, struct version *version,
 		    const struct version *base)
 {
 	struct cache *cache = cache_of(store);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, key, true);
+	struct entry *entry = cache_find_entry(cache, place, true);
 	if (entry) {
 		entry_set_own(cache, entry, version ? ENTRY_PRESENT : ENTRY_ABSENT, version, base);
 		entry->changed = true; /* what was told while the other one stored it is not known: it is asked for once more */
@@ -423,23 +413,23 @@ void cache_note_put(struct store *store, const struct key *key, struct version *
 }
 
 /* What it holds is watched already, for the version that it holds. */
-static void cache_watch(struct store *store, const struct key *key, const char *md5)
+static void cache_watch(struct store *store, struct place *place, const char *md5)
 {
 	struct cache *cache = cache_of(store);
 
 	pthread_mutex_lock(&cache->lock);
-	const struct entry *entry = cache_find_entry(cache, key, false);
+	const struct entry *entry = cache_find_entry(cache, place, false);
 	if (!entry || !entry->watched)
-		store_watch(cache->store.lower, key, md5);
+		store_watch(cache->store.lower, place, md5);
 	pthread_mutex_unlock(&cache->lock);
 }
 
-static bool cache_is_watched(struct store *store, const struct key *key)
+static bool cache_is_watched(struct store *store, struct place *place)
 {
 	struct cache *cache = cache_of(store);
 
 	pthread_mutex_lock(&cache->lock);
-	const struct entry *entry = cache_find_entry(cache, key, false);
+	const struct entry *entry = cache_find_entry(cache, place, false);
 	bool watched = entry && entry_is_watched(cache, entry);
 	pthread_mutex_unlock(&cache->lock);
 	return watched;
@@ -449,19 +439,18 @@ static void cache_free(struct store *store)
 {
 	struct cache *cache = cache_of(store);
 
-	for (size_t i = 0; i < CACHE_BUCKETS; i++) {
-		for (struct entry *entry = cache->buckets[i], *next; entry; entry = next) {
-			next = entry->next;
-			version_drop(entry->version);
-			free(entry->key);
-			free(entry);
-		}
+	for (struct entry *entry = first_entry(cache), *next; entry; entry = next) {
+		next = next_entry(cache, entry);
+		version_drop(entry->version);
+		place_drop(entry->place_entry.place);
+		free(entry);
 	}
+	table_release(&cache->entries);
 	while (cache->untold) {
 		struct untold *untold = cache->untold;
 
 		cache->untold = untold->next;
-		free(untold->key);
+		place_drop(untold->place);
 		free(untold);
 	}
 	cache_free_scopes(cache);

@@ -38,7 +38,7 @@ int cache_new(struct store *lower, const struct cache_options *options, struct s
  * The config was just stored through another cache of the same server: it is now at version (NULL: removed), and was at base
  * before. As if it had been put through this one.
  */
-void cache_note_put(struct store *store, const struct key *key, struct version *version,
+void cache_note_put(struct store *store, struct place *place, struct version *version,
 		    const struct version *base);
 
 #endif

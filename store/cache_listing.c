@@ -12,26 +12,21 @@
 #define LISTING_COST_FACTOR 10
 #define FORBIDDEN_LISTING_MS 10000
 
-static struct scope *scope_find(struct cache *cache, const char *namespace_id, const char *group)
+static struct scope *scope_find(struct cache *cache, struct place *place)
 {
-	for (struct scope *scope = cache->scopes; scope; scope = scope->next)
-		if (!strcmp(scope->namespace_id, namespace_id) &&
-		    (group ? scope->group && !strcmp(scope->group, group) : !scope->group))
-			return scope;
-	struct scope *scope = calloc(1, sizeof(*scope));
-	if (!scope)
-		return NULL;
-	scope->namespace_id = strdup(namespace_id);
-	scope->group = group ? strdup(group) : NULL;
-	if (!scope->namespace_id || (group && !scope->group)) {
-		free(scope->namespace_id);
-		free(scope->group);
-		free(scope);
-		return NULL;
-	}
-	scope->next = cache->scopes;
-	cache->scopes = scope;
+	struct scope *scope = (struct scope *)place_table_find(&cache->scopes, place);
+
+	if (scope)
+		return scope;
+	scope = calloc(1, sizeof(*scope));
+	if (scope)
+		place_table_add(&cache->scopes, &scope->place_entry, place);
 	return scope;
+}
+
+static struct scope *next_scope(const struct cache *cache, const struct scope *scope)
+{
+	return (struct scope *)table_next(&cache->scopes, scope ? &scope->place_entry.link : NULL);
 }
 
 /* What a listing says of the versions that are known: confirmed, changed, or there after all. */
@@ -40,8 +35,8 @@ static void confirm_entries(struct cache *cache, const char *namespace_id, const
 {
 	for (size_t i = 0; i < listing->count; i++) {
 		const struct listing_item *item = &listing->items[i];
-		const struct key key = { namespace_id, item->group, item->data_id };
-		struct entry *entry = cache_find_entry(cache, &key, false);
+		cleanup_place struct place *place = place_new(namespace_id, item->group, item->data_id);
+		struct entry *entry = place ? cache_find_entry(cache, place, false) : NULL;
 
 		if (!entry || !*item->md5 || entry->fetching)
 			continue;
@@ -54,7 +49,7 @@ static void confirm_entries(struct cache *cache, const char *namespace_id, const
 		/* A push that was lost, or comes yet. */
 		if (entry->watched && !entry->changed) {
 			entry->changed = true;
-			cache_note_untold(cache, key_copy(&key));
+			cache_note_untold(cache, place);
 		}
 	}
 }
@@ -67,7 +62,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	scope->fetching = true;
 	scope->changed = false;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_list(cache->store.lower, scope->namespace_id, scope->group, call, &listing);
+	int error = store_list(cache->store.lower, scope->place_entry.place, call, &listing);
 	pthread_mutex_lock(&cache->lock);
 	scope->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);
@@ -93,7 +88,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	listing_drop(scope->listing);
 	scope->listing = listing_hold(listing);
 	/* Not longer than any other version: somebody may have changed one right after the sweep read it. */
-	confirm_entries(cache, scope->namespace_id, listing, now_ms + cache->options.fresh_ms);
+	confirm_entries(cache, place_namespace_id(scope->place_entry.place), listing, now_ms + cache->options.fresh_ms);
 	return 0;
 }
 
@@ -103,22 +98,22 @@ static bool scope_is_fresh(const struct scope *scope)
 				  (scope->names_watched && !scope->changed));
 }
 
-int cache_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
-	       struct listing **ret_listing)
+int cache_list(struct store *store, struct place *place, struct call *call, struct listing **ret_listing)
 {
 	struct cache *cache = (struct cache *)store;
+	char text[PLACE_TEXT_SIZE];
 	int error = 0;
 
 	pthread_mutex_lock(&cache->lock);
-	struct scope *scope = scope_find(cache, namespace_id, group);
-	struct scope *wide = group && scope ? scope_find(cache, namespace_id, NULL) : scope;
+	struct scope *scope = scope_find(cache, place);
+	struct scope *wide = place->depth == PLACE_GROUP && scope ? scope_find(cache, place->above) : scope;
 	if (!scope || !wide)
 		error = -ENOMEM;
 	else if (scope_is_fresh(wide))
 		scope = wide; /* the sweep of the whole namespace has this group's names */
 	else if (scope->forbidden_until_ms > clock_monotonic_ms())
-		error = call_fail(call, -EACCES, "%s%s%s: this account may not list it", namespace_id,
-				  group ? "/" : "", group ? group : "");
+		error = call_fail(call, -EACCES, "%s: this account may not list it",
+				  place_format(place, text, sizeof(text)));
 	while (!error && !scope_is_fresh(scope))
 		error = scope->fetching ? cache_wait_fetched(cache, call) : scope_fetch(cache, scope, call);
 	if (!error)
@@ -128,18 +123,20 @@ int cache_list(struct store *store, const char *namespace_id, const char *group,
 	return error;
 }
 
-void cache_note_name(struct cache *cache, const struct key *key)
+void cache_note_name(struct cache *cache, const struct place *place)
 {
-	for (struct scope *scope = cache->scopes; scope; scope = scope->next)
-		if (!strcmp(scope->namespace_id, key->namespace_id) &&
-		    (!scope->group || !strcmp(scope->group, key->group)))
+	for (const struct place *above = place->above; above; above = above->above) {
+		struct scope *scope = (struct scope *)place_table_find(&cache->scopes, above);
+
+		if (scope)
 			scope->changed = true;
+	}
 }
 
-void cache_note_names_watched(struct cache *cache, const char *namespace_id, bool watched)
+void cache_note_names_watched(struct cache *cache, const struct place *place, bool watched)
 {
-	for (struct scope *scope = cache->scopes; scope; scope = scope->next) {
-		if (namespace_id && strcmp(scope->namespace_id, namespace_id))
+	for (struct scope *scope = next_scope(cache, NULL); scope; scope = next_scope(cache, scope)) {
+		if (place && scope->place_entry.place != place && scope->place_entry.place->above != place)
 			continue;
 		scope->names_watched = watched;
 		scope->changed = true;
@@ -148,12 +145,11 @@ void cache_note_names_watched(struct cache *cache, const char *namespace_id, boo
 
 void cache_free_scopes(struct cache *cache)
 {
-	for (struct scope *scope = cache->scopes, *next; scope; scope = next) {
-		next = scope->next;
+	for (struct scope *scope = next_scope(cache, NULL), *next; scope; scope = next) {
+		next = next_scope(cache, scope);
 		listing_drop(scope->listing);
-		free(scope->namespace_id);
-		free(scope->group);
+		place_drop(scope->place_entry.place);
 		free(scope);
 	}
+	table_release(&cache->scopes);
 }
-

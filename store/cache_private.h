@@ -12,17 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/place.h"
 #include "store/cache.h"
 
-#define CACHE_BUCKETS 16384
 #define CACHE_OUTAGE_PAUSE_MS 3000 /* after a time-out: how long what is known is served without waiting again */
 
 enum entry_state { ENTRY_UNKNOWN, ENTRY_PRESENT, ENTRY_ABSENT };
 
 /* What is known of one config. */
 struct entry {
-	struct key *key;
-	struct entry *next; /* in the bucket */
+	struct place_entry place_entry; /* first */
 	struct entry *newer, *older; /* by use, among those with a version */
 	enum entry_state state;
 	struct version *version; /* when ENTRY_PRESENT */
@@ -41,9 +40,7 @@ struct entry {
 
 /* The last listing of one namespace or group. */
 struct scope {
-	struct scope *next;
-	char *namespace_id;
-	char *group; /* NULL: the whole namespace */
+	struct place_entry place_entry; /* first */
 	struct listing *listing; /* NULL: none yet */
 	int64_t fresh_until_ms;
 	int64_t forbidden_until_ms;
@@ -55,7 +52,7 @@ struct scope {
 /* A config that may have changed, of which nobody was told yet. */
 struct untold {
 	struct untold *next;
-	struct key *key;
+	struct place *place; /* held */
 };
 
 struct cache {
@@ -66,25 +63,24 @@ struct cache {
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t fetched; /* some entry or scope stopped fetching */
-	struct entry *buckets[CACHE_BUCKETS];
-	size_t entry_count, version_count;
+	struct table entries; /* by place */
+	size_t version_count;
 	struct entry *newest, *oldest;
 	size_t content_size;
 	struct untold *untold;
-	struct scope *scopes;
+	struct table scopes; /* by place */
 };
 
 /* With the lock. NULL: none, or no memory. */
-struct entry *cache_find_entry(struct cache *cache, const struct key *key, bool create);
+struct entry *cache_find_entry(struct cache *cache, struct place *place, bool create);
 
 /* With the lock: does md5 ("": nothing there) say what was there before our own change, which the server may still show? */
 bool cache_is_before_own(const struct entry *entry, const char *md5);
 
 /*
- * Notes, with the lock, that those above must be told that the config may have changed (takes the key; NULL does
- * nothing); and tells them, without it.
+ * Notes, with the lock, that those above must be told that the config may have changed; and tells them, without it.
  */
-void cache_note_untold(struct cache *cache, struct key *key);
+void cache_note_untold(struct cache *cache, struct place *place);
 void cache_tell_untold(struct cache *cache);
 
 /* Waits, with the lock, until something was fetched or the next slice of the call is over. */
@@ -93,14 +89,13 @@ int cache_wait_fetched(struct cache *cache, struct call *call);
 /* ---- cache_listing.c; all with the lock, if not said otherwise */
 
 /* As the operation of the store table. Without the lock. */
-int cache_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
-	       struct listing **ret_listing);
+int cache_list(struct store *store, struct place *place, struct call *call, struct listing **ret_listing);
 
 /* A name appeared or vanished there. */
-void cache_note_name(struct cache *cache, const struct key *key);
+void cache_note_name(struct cache *cache, const struct place *place);
 
-/* Names in the namespace are watched from now on, or (namespace_id NULL: anywhere) not any more. */
-void cache_note_names_watched(struct cache *cache, const char *namespace_id, bool watched);
+/* Names in the namespace are watched from now on, or (place NULL: anywhere) not any more. */
+void cache_note_names_watched(struct cache *cache, const struct place *place, bool watched);
 
 void cache_free_scopes(struct cache *cache);
 

@@ -96,46 +96,46 @@ static void remember_failure(struct cipher_store *store, const char *md5, int er
 }
 
 /* The version that stands for a stored one, with text instead of ciphertext. */
-static int version_of(const struct cipher_store *store, const struct key *key, const struct version *stored,
+static int version_of(const struct cipher_store *store, struct place *place, const struct version *stored,
 		      struct buffer *text, size_t size, struct version **ret_version)
 {
 	struct version *version = version_new_like(stored, text, size);
 
 	if (!version)
 		return -ENOMEM;
-	version->encryption = format_name(cipher_format(store->cipher, key->data_id, stored->data_key));
+	version->encryption = format_name(cipher_format(store->cipher, place_data_id(place), stored->data_key));
 	*ret_version = version;
 	return 0;
 }
 
-static int without_content(const struct cipher_store *store, const struct key *key,
+static int without_content(const struct cipher_store *store, struct place *place,
 			   const struct version *stored, size_t size, struct version **ret_version)
 {
 	struct buffer nothing = BUFFER_INIT;
 
-	return version_of(store, key, stored, &nothing, size, ret_version);
+	return version_of(store, place, stored, &nothing, size, ret_version);
 }
 
-static int decrypt(struct cipher_store *store, const struct key *key, const struct version *stored,
+static int decrypt(struct cipher_store *store, struct place *place, const struct version *stored,
 		   struct call *call, struct buffer *ret_text)
 {
 	cleanup_secret_buffer struct secret_buffer text = SECRET_BUFFER_INIT;
-	char name[KEY_TEXT_SIZE], reason[CALL_REASON_SIZE];
+	char name[PLACE_TEXT_SIZE], reason[CALL_REASON_SIZE];
 	int64_t start_ms = clock_monotonic_ms();
-	int error = cipher_open(store->cipher, key->data_id, stored->content.data, stored->content.size,
+	int error = cipher_open(store->cipher, place_data_id(place), stored->content.data, stored->content.size,
 				stored->data_key, call, &text);
 
 	if (error) {
 		remember_failure(store, stored->md5, error, start_ms);
 		memcpy(reason, call->reason, sizeof(reason));
-		return call_fail(call, error, "%s: %s", key_format(key, name, sizeof(name)), reason);
+		return call_fail(call, error, "%s: %s", place_format(place, name, sizeof(name)), reason);
 	}
 	remember_size(store, stored->md5, text.size);
 	secret_memory_take(ret_text, &text);
 	return 0;
 }
 
-static int cipher_store_get(struct store *generic, const struct key *key, enum version_part part,
+static int cipher_store_get(struct store *generic, struct place *place, enum version_part part,
 			    struct call *call, struct version **ret_version)
 {
 	struct cipher_store *store = cipher_store_of(generic);
@@ -143,26 +143,26 @@ static int cipher_store_get(struct store *generic, const struct key *key, enum v
 	cleanup_buffer_wipe struct buffer text = BUFFER_INIT;
 	size_t size = 0;
 
-	if (!cipher_is_name(key->data_id))
-		return store_get(store->store.lower, key, part, call, ret_version);
-	int error = store_get(store->store.lower, key, VERSION_WHOLE, call, &stored);
+	if (!cipher_is_name(place_data_id(place)))
+		return store_get(store->store.lower, place, part, call, ret_version);
+	int error = store_get(store->store.lower, place, VERSION_WHOLE, call, &stored);
 	if (error)
 		return error;
 	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))
-		return without_content(store, key, stored, size, ret_version);
-	error = decrypt(store, key, stored, call, &text);
+		return without_content(store, place, stored, size, ret_version);
+	error = decrypt(store, place, stored, call, &text);
 	if (part == VERSION_ATTRIBUTES && (!error || error == -EBADMSG || error == -ENOKEY))
-		return without_content(store, key, stored, text.size, ret_version);
+		return without_content(store, place, stored, text.size, ret_version);
 	if (error) {
 		log_error("%s", call->reason);
 		return error;
 	}
 	size = text.size;
-	return version_of(store, key, stored, &text, size, ret_version);
+	return version_of(store, place, stored, &text, size, ret_version);
 }
 
 /* The version that the caller gets back has the text that was put. */
-static int with_text(struct cipher_store *store, const struct key *key, const struct version *stored,
+static int with_text(struct cipher_store *store, struct place *place, const struct version *stored,
 		     const struct put *put, struct version **ret_version)
 {
 	cleanup_buffer_wipe struct buffer text = BUFFER_INIT_IN(&secret_memory);
@@ -171,39 +171,39 @@ static int with_text(struct cipher_store *store, const struct key *key, const st
 	if (error)
 		return error;
 	remember_size(store, stored->md5, put->size);
-	return version_of(store, key, stored, &text, put->size, ret_version);
+	return version_of(store, place, stored, &text, put->size, ret_version);
 }
 
-static int cipher_store_put(struct store *generic, const struct key *key, const struct put *put,
+static int cipher_store_put(struct store *generic, struct place *place, const struct put *put,
 			    struct call *call, struct version **ret_version)
 {
 	struct cipher_store *store = cipher_store_of(generic);
 	cleanup_version struct version *stored = NULL;
 	cleanup_buffer struct buffer content = BUFFER_INIT;
 	cleanup_buffer struct buffer data_key = BUFFER_INIT;
-	char name[KEY_TEXT_SIZE], reason[CALL_REASON_SIZE];
+	char name[PLACE_TEXT_SIZE], reason[CALL_REASON_SIZE];
 
-	key_format(key, name, sizeof(name));
-	if (!cipher_is_name(key->data_id)) {
-		if (put->metadata_of && cipher_is_name(put->metadata_of->data_id))
-			log_warning("%s: leaves encryption, it was %s", name, put->metadata_of->data_id);
-		return store_put(store->store.lower, key, put, call, ret_version);
+	place_format(place, name, sizeof(name));
+	if (!cipher_is_name(place_data_id(place))) {
+		if (put->metadata_of && cipher_is_name(place_data_id(put->metadata_of)))
+			log_warning("%s: leaves encryption, it was %s", name, place_data_id(put->metadata_of));
+		return store_put(store->store.lower, place, put, call, ret_version);
 	}
-	int error = cipher_seal(store->cipher, key->data_id, put->content, put->size, call, &content,
+	int error = cipher_seal(store->cipher, place_data_id(place), put->content, put->size, call, &content,
 				&data_key);
 	if (error) {
 		memcpy(reason, call->reason, sizeof(reason));
 		return call_fail(call, error, "%s: %s", name, reason);
 	}
-	if (cipher_format(store->cipher, key->data_id, data_key.data) == FORMAT_PLUGIN_AES)
+	if (cipher_format(store->cipher, place_data_id(place), data_key.data) == FORMAT_PLUGIN_AES)
 		log_warning("%s: its data key is stored unprotected beside it (format of the open-source plugin)",
 			    name);
 	struct put sealed = *put;
 	sealed.content = content.data;
 	sealed.size = content.size;
 	sealed.data_key = data_key.size ? data_key.data : "";
-	error = store_put(store->store.lower, key, &sealed, call, &stored);
-	return error ? error : with_text(store, key, stored, put, ret_version);
+	error = store_put(store->store.lower, place, &sealed, call, &stored);
+	return error ? error : with_text(store, place, stored, put, ret_version);
 }
 
 static void cipher_store_free(struct store *store)

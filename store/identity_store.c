@@ -314,7 +314,7 @@ size_t identity_store_count(struct identity_store *store)
 
 /* ----------------------------------------------------------------- rights */
 
-static int load_of_caller(struct identity_store *store, const struct rights_place *place, unsigned bits,
+static int load_of_caller(struct identity_store *store, struct place *place, unsigned bits,
 			  struct call *call)
 {
 	WITH_STACK_OF_CALLER(store, call, rights_load(stack->rights, place, bits, call));
@@ -333,7 +333,7 @@ static struct identity *enter_from(struct identity_store *store, uid_t uid)
 	return identity;
 }
 
-int identity_store_load_rights(struct identity_store *store, const struct rights_place *place, unsigned bits,
+int identity_store_load_rights(struct identity_store *store, struct place *place, unsigned bits,
 			       struct call *call)
 {
 	struct identity *identity;
@@ -356,7 +356,7 @@ int identity_store_load_rights(struct identity_store *store, const struct rights
 	return error && error != -EACCES ? error : own_error;
 }
 
-bool identity_store_are_rights_known(struct identity_store *store, const struct rights_place *place, unsigned bits)
+bool identity_store_are_rights_known(struct identity_store *store, struct place *place, unsigned bits)
 {
 	bool known = rights_are_known(store->own.rights, place, bits);
 
@@ -368,12 +368,12 @@ bool identity_store_are_rights_known(struct identity_store *store, const struct 
 }
 
 /* With the lock. Who has a login may go through any directory, as he may own something in it. */
-static unsigned peek(const struct identity *identity, const struct rights_place *place)
+static unsigned peek(const struct identity *identity, struct place *place)
 {
 	return identity->is_open ? rights_peek(identity->stack.rights, place) | RIGHT_ENTER : 0;
 }
 
-struct access *identity_store_find_access(struct identity_store *store, const struct rights_place *place)
+struct access *identity_store_find_access(struct identity_store *store, struct place *place)
 {
 	pthread_mutex_lock(&store->lock);
 	struct access *access = store->count ? malloc(sizeof(*access) + store->count * sizeof(access->entries[0])) : NULL;
@@ -387,7 +387,7 @@ struct access *identity_store_find_access(struct identity_store *store, const st
 	return access;
 }
 
-unsigned identity_store_peek(struct identity_store *store, uid_t uid, const struct rights_place *place)
+unsigned identity_store_peek(struct identity_store *store, uid_t uid, struct place *place)
 {
 	pthread_mutex_lock(&store->lock);
 	const struct identity *identity = find(store, uid);
@@ -398,17 +398,15 @@ unsigned identity_store_peek(struct identity_store *store, uid_t uid, const stru
 
 /* ------------------------------------------------------------------ the table */
 
-static bool own_may_read(struct store *store, const struct key *key)
+static bool own_may_read(struct store *store, struct place *place)
 {
-	const struct rights_place place = { key->namespace_id, key->group, key->data_id };
-
-	return rights_peek(identities_of(store)->own.rights, &place) & RIGHT_READ;
+	return rights_peek(identities_of(store)->own.rights, place) & RIGHT_READ;
 }
 
-static int get_of_caller(struct identity_store *store, const struct key *key, enum version_part part,
+static int get_of_caller(struct identity_store *store, struct place *place, enum version_part part,
 			 struct call *call, struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(store, call, store_get(stack->top, key, part, call, ret_version));
+	WITH_STACK_OF_CALLER(store, call, store_get(stack->top, place, part, call, ret_version));
 }
 
 /* Attributes are shown to more than may read: no content goes with them. */
@@ -420,109 +418,106 @@ static int without_content(const struct version *version, struct version **ret_v
 	return *ret_version ? 0 : -ENOMEM;
 }
 
-static int identity_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
+static int identity_get(struct store *store, struct place *place, enum version_part part, struct call *call,
 			struct version **ret_version)
 {
 	cleanup_version struct version *version = NULL;
 
 	if (part == VERSION_WHOLE)
-		return get_of_caller(identities_of(store), key, part, call, ret_version);
-	int error = store_get(store->lower, key, part, call, &version);
+		return get_of_caller(identities_of(store), place, part, call, ret_version);
+	int error = store_get(store->lower, place, part, call, &version);
 	/* Some servers say that there is none where one may not know. */
-	if (call->uid != CALL_NO_USER && (error == -EACCES || (error == -ENOENT && !own_may_read(store, key))))
-		error = get_of_caller(identities_of(store), key, part, call, &version);
+	if (call->uid != CALL_NO_USER && (error == -EACCES || (error == -ENOENT && !own_may_read(store, place))))
+		error = get_of_caller(identities_of(store), place, part, call, &version);
 	return error ? error : without_content(version, ret_version);
 }
 
 /* The mount's stack, which serves the attributes, knows of the change at once, as if it had made it. */
-static int put_of_caller(struct store *store, const struct identity_stack *stack, const struct key *key,
+static int put_of_caller(struct store *store, const struct identity_stack *stack, struct place *place,
 			 const struct put *put, struct call *call, struct version **ret_version)
 {
-	int error = store_put(stack->top, key, put, call, ret_version);
+	int error = store_put(stack->top, place, put, call, ret_version);
 
-	if (!error && stack->top != store->lower && own_may_read(store, key))
-		cache_note_put(store->lower, key, *ret_version, put->base);
+	if (!error && stack->top != store->lower && own_may_read(store, place))
+		cache_note_put(store->lower, place, *ret_version, put->base);
 	return error;
 }
 
-static int identity_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
+static int identity_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 			struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, put_of_caller(store, stack, key, put, call, ret_version));
+	WITH_STACK_OF_CALLER(identities_of(store), call, put_of_caller(store, stack, place, put, call, ret_version));
 }
 
-static int remove_of_caller(struct store *store, const struct identity_stack *stack, const struct key *key,
+static int remove_of_caller(struct store *store, const struct identity_stack *stack, struct place *place,
 			    const struct version *base, struct call *call)
 {
-	int error = store_remove(stack->top, key, base, call);
+	int error = store_remove(stack->top, place, base, call);
 
 	if (!error && stack->top != store->lower)
-		cache_note_put(store->lower, key, NULL, base);
+		cache_note_put(store->lower, place, NULL, base);
 	return error;
 }
 
-static int identity_remove(struct store *store, const struct key *key, const struct version *base,
+static int identity_remove(struct store *store, struct place *place, const struct version *base,
 			   struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, remove_of_caller(store, stack, key, base, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, remove_of_caller(store, stack, place, base, call));
 }
 
-static int identity_check_write(struct store *store, const struct key *key, struct call *call)
+static int identity_check_write(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_write(stack->top, key, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_write(stack->top, place, call));
 }
 
-static int identity_check_read(struct store *store, const struct key *key, struct call *call)
+static int identity_check_read(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_read(stack->top, key, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_read(stack->top, place, call));
 }
 
-static int list_of_caller(struct identity_store *store, const char *namespace_id, const char *group,
-			  struct call *call, struct listing **ret_listing)
+static int list_of_caller(struct identity_store *store, struct place *place, struct call *call, struct listing **ret_listing)
 {
-	WITH_STACK_OF_CALLER(store, call, store_list(stack->top, namespace_id, group, call, ret_listing));
+	WITH_STACK_OF_CALLER(store, call, store_list(stack->top, place, call, ret_listing));
 }
 
-static int identity_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
+static int identity_list(struct store *store, struct place *place, struct call *call,
 			 struct listing **ret_listing)
 {
-	int error = store_list(store->lower, namespace_id, group, call, ret_listing);
+	int error = store_list(store->lower, place, call, ret_listing);
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
-	return list_of_caller(identities_of(store), namespace_id, group, call, ret_listing);
+	return list_of_caller(identities_of(store), place, call, ret_listing);
 }
 
-static int check_any_of_caller(struct identity_store *store, const char *namespace_id, const char *group,
-			       struct call *call)
+static int check_any_of_caller(struct identity_store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_check_any(stack->top, namespace_id, group, call));
+	WITH_STACK_OF_CALLER(store, call, store_check_any(stack->top, place, call));
 }
 
-static int identity_check_any(struct store *store, const char *namespace_id, const char *group,
-			      struct call *call)
+static int identity_check_any(struct store *store, struct place *place, struct call *call)
 {
-	int error = store_check_any(store->lower, namespace_id, group, call);
+	int error = store_check_any(store->lower, place, call);
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
-	return check_any_of_caller(identities_of(store), namespace_id, group, call);
+	return check_any_of_caller(identities_of(store), place, call);
 }
 
-static int identity_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+static int identity_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_create_namespace(stack->top, namespace_id, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_create_namespace(stack->top, place, call));
 }
 
-static int identity_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+static int identity_remove_namespace(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_remove_namespace(stack->top, namespace_id, call));
+	WITH_STACK_OF_CALLER(identities_of(store), call, store_remove_namespace(stack->top, place, call));
 }
 
 /* Of what the mount's account may not read, nothing that is told is to be believed. */
-static bool identity_is_watched(struct store *store, const struct key *key)
+static bool identity_is_watched(struct store *store, struct place *place)
 {
-	return own_may_read(store, key) && store_is_watched(store->lower, key);
+	return own_may_read(store, place) && store_is_watched(store->lower, place);
 }
 
 static void identity_free(struct store *layer)

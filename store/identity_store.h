@@ -94,19 +94,19 @@ size_t identity_store_count(struct identity_store *store);
  * As rights_load() for the mount's account and all logins, that of the call's user first; what takes longer than
  * RIGHTS_ASK_MS in all is left for the next time. Errors are those of the mount's and of the user's.
  */
-int identity_store_load_rights(struct identity_store *store, const struct rights_place *place, unsigned bits,
+int identity_store_load_rights(struct identity_store *store, struct place *place, unsigned bits,
 			       struct call *call);
 
 /* As rights_are_known(), of all. */
-bool identity_store_are_rights_known(struct identity_store *store, const struct rights_place *place, unsigned bits);
+bool identity_store_are_rights_known(struct identity_store *store, struct place *place, unsigned bits);
 
 /*
  * What the users that have, or had, a login may do at a place, as far as is known; also those who may do nothing. Counted for
  * the caller; NULL without users, or without memory.
  */
-struct access *identity_store_find_access(struct identity_store *store, const struct rights_place *place);
+struct access *identity_store_find_access(struct identity_store *store, struct place *place);
 
 /* As rights_peek(), of what serves that user. */
-unsigned identity_store_peek(struct identity_store *store, uid_t uid, const struct rights_place *place);
+unsigned identity_store_peek(struct identity_store *store, uid_t uid, struct place *place);
 
 #endif

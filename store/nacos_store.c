@@ -33,9 +33,9 @@ static struct nacos_client *client_of(struct store *store)
 	return nacos_transport_client(transport_of(store));
 }
 
-static struct nacos_key wire_key(const struct key *key)
+static struct nacos_key wire_key(const struct place *place)
 {
-	return (struct nacos_key){ key->namespace_id, key->group, key->data_id };
+	return (struct nacos_key){ place_namespace_id(place), place_group(place), place_data_id(place) };
 }
 
 static int version_from_config(struct nacos_config *config, struct version **ret_version)
@@ -50,10 +50,10 @@ static int version_from_config(struct nacos_config *config, struct version **ret
 	return 0;
 }
 
-static int nacos_store_get(struct store *store, const struct key *key, enum version_part part,
+static int nacos_store_get(struct store *store, struct place *place, enum version_part part,
 			   struct call *call, struct version **ret_version)
 {
-	struct nacos_key wire = wire_key(key);
+	struct nacos_key wire = wire_key(place);
 	cleanup_nacos_config struct nacos_config config = { 0 };
 	int error = nacos_transport_get(transport_of(store), &wire, call, &config);
 
@@ -65,10 +65,10 @@ static int nacos_store_get(struct store *store, const struct key *key, enum vers
 struct putting {
 	struct nacos_transport *transport;
 	struct nacos_client *client;
-	const struct key *key;
+	const struct place *place;
 	struct nacos_key wire;
 	const struct put *put;
-	char text[KEY_TEXT_SIZE]; /* of the key */
+	char text[PLACE_TEXT_SIZE]; /* of the place */
 };
 
 static int check_content(const struct putting *putting, struct call *call)
@@ -169,9 +169,9 @@ static int read_back(const struct putting *putting, int published, struct call *
 static int load_metadata(const struct putting *putting, struct call *call, struct nacos_config *config,
 			 bool *exists)
 {
-	const struct key *from = putting->put->metadata_of;
+	const struct place *from = putting->put->metadata_of;
 
-	if (!from || key_equals(from, putting->key))
+	if (!from || from == putting->place)
 		return 0;
 	cleanup_nacos_config struct nacos_config other = { 0 };
 	struct nacos_key wire = wire_key(from);
@@ -293,33 +293,33 @@ static int put_compared(const struct putting *putting, struct call *call, struct
 	return read_back(putting, error, call, ret_version);
 }
 
-static int nacos_store_put(struct store *store, const struct key *key, const struct put *put,
+static int nacos_store_put(struct store *store, struct place *place, const struct put *put,
 			   struct call *call, struct version **ret_version)
 {
 	struct putting putting = {
 		.transport = transport_of(store),
 		.client = client_of(store),
-		.key = key,
-		.wire = wire_key(key),
+		.place = place,
+		.wire = wire_key(place),
 		.put = put,
 	};
 
-	key_format(key, putting.text, sizeof(putting.text));
+	place_format(place, putting.text, sizeof(putting.text));
 	int error = check_content(&putting, call);
 	return error ? error : put_compared(&putting, call, ret_version);
 }
 
-static int nacos_store_remove(struct store *store, const struct key *key, const struct version *base,
+static int nacos_store_remove(struct store *store, struct place *place, const struct version *base,
 			      struct call *call)
 {
 	struct nacos_client *client = client_of(store);
-	struct nacos_key wire = wire_key(key);
-	char text[KEY_TEXT_SIZE];
+	struct nacos_key wire = wire_key(place);
+	char text[PLACE_TEXT_SIZE];
 	cleanup_nacos_config struct nacos_config now = { 0 };
 
 	if (!base)
 		return nacos_config_remove(client, &wire, call);
-	key_format(key, text, sizeof(text));
+	place_format(place, text, sizeof(text));
 	int error = nacos_config_get_detail(client, &wire, call, &now);
 	if (error)
 		return error == -ENOENT ? 0 : error;
@@ -344,12 +344,12 @@ static int nacos_store_remove(struct store *store, const struct key *key, const 
 	return call_fail(call, error ? error : -EIO, "%s: whether it was removed could not be learnt", text);
 }
 
-static int nacos_store_check_write(struct store *store, const struct key *key, struct call *call)
+static int nacos_store_check_write(struct store *store, struct place *place, struct call *call)
 {
-	struct nacos_key wire = wire_key(key);
+	struct nacos_key wire = wire_key(place);
 
 	/* "*" is no name, which gRPC has no clear answer to. */
-	if (!strcmp(key->data_id, "*"))
+	if (!strcmp(place_data_id(place), "*"))
 		return nacos_config_check_write(client_of(store), &wire, call);
 	return nacos_transport_check_write(transport_of(store), &wire, call);
 }
@@ -359,11 +359,12 @@ static int nacos_store_check_create(struct store *store, struct call *call)
 	return nacos_namespace_check_create(client_of(store), call);
 }
 
-static int nacos_store_list(struct store *store, const char *namespace_id, const char *group,
-			    struct call *call, struct listing **ret_listing)
+static int nacos_store_list(struct store *store, struct place *place, struct call *call,
+			    struct listing **ret_listing)
 {
 	cleanup_nacos_listing struct nacos_listing names = { 0 };
-	int error = nacos_config_list(client_of(store), namespace_id, group, call, &names);
+	char text[PLACE_TEXT_SIZE];
+	int error = nacos_config_list(client_of(store), place_namespace_id(place), place_group(place), call, &names);
 
 	if (error)
 		return error;
@@ -384,23 +385,23 @@ static int nacos_store_list(struct store *store, const char *namespace_id, const
 	listing->count = names.count;
 	listing->settled = names.settled;
 	if (!names.settled)
-		log_warning("%s%s%s: configs came and went while they were listed, names may be missing",
-			    namespace_id, group ? "/" : "", group ? group : "");
+		log_warning("%s: configs came and went while they were listed, names may be missing",
+			    place_format(place, text, sizeof(text)));
 	*ret_listing = steal_pointer(listing);
 	return 0;
 }
 
-static int nacos_store_check_any(struct store *store, const char *namespace_id, const char *group,
-				 struct call *call)
+static int nacos_store_check_any(struct store *store, struct place *place, struct call *call)
 {
 	int64_t count = 0;
-	int error = nacos_config_count(client_of(store), namespace_id, group, call, &count);
+	char text[PLACE_TEXT_SIZE];
+	int error = nacos_config_count(client_of(store), place_namespace_id(place), place_group(place), call, &count);
 
 	if (error)
 		return error;
 	if (count > 0)
 		return 0;
-	return call_fail(call, -ENOENT, "%s%s%s: no configs", namespace_id, group ? "/" : "", group ? group : "");
+	return call_fail(call, -ENOENT, "%s: no configs", place_format(place, text, sizeof(text)));
 }
 
 static int nacos_store_list_namespaces(struct store *store, struct call *call,
@@ -418,14 +419,14 @@ static int nacos_store_list_namespaces(struct store *store, struct call *call,
 	return 0;
 }
 
-static int nacos_store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+static int nacos_store_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	return nacos_namespace_create(client_of(store), namespace_id, call);
+	return nacos_namespace_create(client_of(store), place_namespace_id(place), call);
 }
 
-static int nacos_store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+static int nacos_store_remove_namespace(struct store *store, struct place *place, struct call *call)
 {
-	return nacos_namespace_remove(client_of(store), namespace_id, call);
+	return nacos_namespace_remove(client_of(store), place_namespace_id(place), call);
 }
 
 /* ------------------------------------------------------------------- events */
@@ -433,9 +434,10 @@ static int nacos_store_remove_namespace(struct store *store, const char *namespa
 static void tell_changed(void *arg, const struct nacos_key *wire)
 {
 	const struct nacos_store *store = arg;
-	const struct key key = { wire->namespace_id, wire->group, wire->data_id };
+	cleanup_place struct place *place = place_new(wire->namespace_id, wire->group, wire->data_id);
 
-	store->events->changed(store->events_arg, &key);
+	if (place)
+		store->events->changed(store->events_arg, place);
 }
 
 static void tell_named(void *arg, const struct nacos_key *wire, bool exists)
@@ -447,8 +449,10 @@ static void tell_named(void *arg, const struct nacos_key *wire, bool exists)
 static void tell_names_watched(void *arg, const char *namespace_id, int error)
 {
 	const struct nacos_store *store = arg;
+	cleanup_place struct place *place = place_new(namespace_id, NULL, NULL);
 
-	store->events->names_watched(store->events_arg, namespace_id, error == 0);
+	if (place)
+		store->events->names_watched(store->events_arg, place, error == 0);
 }
 
 static void tell_live(void *arg, bool live)
@@ -475,9 +479,9 @@ static void nacos_store_set_events(struct store *store, const struct store_event
 	nacos_transport_set_events(nacos_store->transport, &watch_events, nacos_store);
 }
 
-static void nacos_store_watch(struct store *store, const struct key *key, const char *md5)
+static void nacos_store_watch(struct store *store, struct place *place, const char *md5)
 {
-	struct nacos_key wire = wire_key(key);
+	struct nacos_key wire = wire_key(place);
 
 	if (md5)
 		nacos_transport_watch(transport_of(store), &wire, md5);
@@ -485,16 +489,16 @@ static void nacos_store_watch(struct store *store, const struct key *key, const 
 		nacos_transport_unwatch(transport_of(store), &wire);
 }
 
-static bool nacos_store_is_watched(struct store *store, const struct key *key)
+static bool nacos_store_is_watched(struct store *store, struct place *place)
 {
-	struct nacos_key wire = wire_key(key);
+	struct nacos_key wire = wire_key(place);
 
 	return nacos_transport_is_watched(transport_of(store), &wire);
 }
 
-static void nacos_store_watch_names(struct store *store, const char *namespace_id)
+static void nacos_store_watch_names(struct store *store, struct place *place)
 {
-	nacos_transport_watch_names(transport_of(store), namespace_id);
+	nacos_transport_watch_names(transport_of(store), place_namespace_id(place));
 }
 
 static size_t nacos_store_content_limit(struct store *store)

@@ -13,7 +13,6 @@
 #include "util/log.h"
 
 #define MAP_SIZE_MAX ((size_t)1 << 20)
-#define KNOWN_BUCKETS 16384
 #define KNOWN_MAX 100000 /* places whose access is remembered; beyond, all of them are worked out anew */
 #define RECENT_COUNT 64 /* lists that are compared with a new one, as most places have the same */
 #define GROUPS_MAX 1024 /* local groups that one user belongs to */
@@ -123,8 +122,7 @@ struct snapshot {
 };
 
 struct known {
-	struct known *next;
-	struct rights_place *place;
+	struct place_entry place_entry; /* first */
 	struct access *access;
 };
 
@@ -136,8 +134,7 @@ struct rbac {
 
 	pthread_mutex_t lock; /* all below */
 	struct snapshot *snapshot; /* NULL: nobody may do anything */
-	struct known *known[KNOWN_BUCKETS]; /* of this snapshot */
-	size_t known_count;
+	struct table known; /* by place, of this snapshot */
 	struct access *recent[RECENT_COUNT];
 	unsigned recent_next;
 };
@@ -332,13 +329,13 @@ struct evaluation {
 	unsigned *rights; /* by role */
 };
 
-static int evaluate_config(const struct snapshot *snapshot, const struct rights_place *place,
+static int evaluate_config(const struct snapshot *snapshot, const struct place *place,
 			   struct evaluation *evaluation)
 {
 	cleanup_buffer struct buffer resource = BUFFER_INIT;
 
-	if (nacos_resource_append(snapshot->rbac->generation, place->namespace_id, place->group, place->data_id,
-				  &resource))
+	if (nacos_resource_append(snapshot->rbac->generation, place_namespace_id(place), place_group(place),
+				  place_data_id(place), &resource))
 		return -ENOMEM;
 	for (size_t i = 0; i < snapshot->rbac->role_count; i++)
 		if (snapshot->role_is_used[i])
@@ -347,15 +344,16 @@ static int evaluate_config(const struct snapshot *snapshot, const struct rights_
 }
 
 /* Of a directory: listing is reading all of it; what is granted on anything in it lets one in, and create that. */
-static int evaluate_directory(const struct snapshot *snapshot, const struct rights_place *place,
+static int evaluate_directory(const struct snapshot *snapshot, const struct place *place,
 			      struct evaluation *evaluation)
 {
 	cleanup_buffer struct buffer resource = BUFFER_INIT, prefix = BUFFER_INIT;
 	const struct nacos_generation *generation = snapshot->rbac->generation;
 
-	if (place->namespace_id &&
-	    (nacos_resource_append(generation, place->namespace_id, place->group, NULL, &resource) ||
-	     nacos_resource_append_prefix(generation, place->namespace_id, place->group, &prefix)))
+	const char *namespace_id = place_namespace_id(place), *group = place_group(place);
+
+	if (namespace_id && (nacos_resource_append(generation, namespace_id, group, NULL, &resource) ||
+			     nacos_resource_append_prefix(generation, namespace_id, group, &prefix)))
 		return -ENOMEM;
 	for (size_t i = 0; i < snapshot->rbac->role_count; i++) {
 		const struct nacos_role *role = &snapshot->rbac->roles[i];
@@ -365,7 +363,7 @@ static int evaluate_directory(const struct snapshot *snapshot, const struct righ
 			continue;
 		below = nacos_role_actions_below(role, prefix.data ? prefix.data : "");
 		/* Everybody may see which namespaces there are; only an admin makes one. */
-		if (place->namespace_id)
+		if (namespace_id)
 			evaluation->rights[i] = (below & RIGHT_WRITE) |
 						(nacos_role_actions(role, resource.data) & RIGHT_READ);
 		else
@@ -448,7 +446,7 @@ static struct access *share_access(struct rbac *rbac, struct access *access)
 	return access;
 }
 
-static struct access *work_out(struct rbac *rbac, const struct rights_place *place)
+static struct access *work_out(struct rbac *rbac, const struct place *place)
 {
 	const struct snapshot *snapshot = rbac->snapshot;
 	size_t roles = snapshot->rbac->role_count;
@@ -457,7 +455,7 @@ static struct access *work_out(struct rbac *rbac, const struct rights_place *pla
 
 	if (!rights)
 		return NULL;
-	int error = place->data_id ? evaluate_config(snapshot, place, &evaluation) :
+	int error = place->depth == PLACE_CONFIG ? evaluate_config(snapshot, place, &evaluation) :
 				     evaluate_directory(snapshot, place, &evaluation);
 	struct access *access = error ? NULL : make_access(rbac, snapshot, &evaluation);
 	return access ? share_access(rbac, access) : NULL;
@@ -467,56 +465,45 @@ static struct access *work_out(struct rbac *rbac, const struct rights_place *pla
 
 static void forget_known(struct rbac *rbac)
 {
-	for (size_t i = 0; i < KNOWN_BUCKETS; i++) {
-		for (struct known *known = rbac->known[i], *next; known; known = next) {
-			next = known->next;
-			access_drop(known->access);
-			free(known->place);
-			free(known);
-		}
-		rbac->known[i] = NULL;
+	for (struct table_link *link = table_next(&rbac->known, NULL), *next; link; link = next) {
+		struct known *known = (struct known *)link;
+
+		next = table_next(&rbac->known, link);
+		access_drop(known->access);
+		place_drop(known->place_entry.place);
+		free(known);
 	}
-	rbac->known_count = 0;
+	table_release(&rbac->known);
 	for (size_t i = 0; i < RECENT_COUNT; i++) {
 		access_drop(rbac->recent[i]);
 		rbac->recent[i] = NULL;
 	}
 }
 
-static void remember(struct rbac *rbac, struct known **bucket, const struct rights_place *place,
-		     struct access *access)
+static void remember(struct rbac *rbac, struct place *place, struct access *access)
 {
 	struct known *known = calloc(1, sizeof(*known));
-	struct rights_place *copy = known ? rights_place_copy(place) : NULL;
 
-	if (!copy) {
-		free(known);
+	if (!known)
 		return;
-	}
-	known->place = copy;
 	known->access = access_hold(access);
-	known->next = *bucket;
-	*bucket = known;
-	rbac->known_count++;
+	place_table_add(&rbac->known, &known->place_entry, place);
 }
 
-struct access *rbac_find(struct rbac *rbac, const struct rights_place *place)
+struct access *rbac_find(struct rbac *rbac, struct place *place)
 {
-	struct known **bucket = &rbac->known[rights_place_hash(place) % KNOWN_BUCKETS];
 	struct access *access = NULL;
 
 	pthread_mutex_lock(&rbac->lock);
-	struct known *known = *bucket;
-	while (known && !rights_place_equals(known->place, place))
-		known = known->next;
+	const struct known *known = (struct known *)place_table_find(&rbac->known, place);
 	if (known) {
 		access = access_hold(known->access);
 	} else if (rbac->snapshot) {
-		if (rbac->known_count >= KNOWN_MAX)
+		if (rbac->known.count >= KNOWN_MAX)
 			forget_known(rbac);
 		access = work_out(rbac, place);
 		if (access)
-			remember(rbac, bucket, place, access);
+			remember(rbac, place, access);
 	}
 	pthread_mutex_unlock(&rbac->lock);
 	return access;

@@ -20,7 +20,7 @@
 
 #include "nacos/client.h"
 #include "model/access.h"
-#include "store/rights.h"
+#include "model/place.h"
 #include "util/call.h"
 
 /* The kernel takes no more entries of one access list (4 KiB); what is beyond gets nothing. */
@@ -48,6 +48,6 @@ void rbac_free(struct rbac *rbac);
 int rbac_refresh(struct rbac *rbac, struct call *call, bool *ret_changed);
 
 /* Who may do what at a place; counted for the caller, NULL for nobody (or without memory). */
-struct access *rbac_find(struct rbac *rbac, const struct rights_place *place);
+struct access *rbac_find(struct rbac *rbac, struct place *place);
 
 #endif

@@ -21,71 +21,19 @@
 
 /* ------------------------------------------------------------------- places */
 
-/* NULL stays NULL. */
-static const char *copy_name(char **place, const char *name)
+static struct place *place_of(const struct rights_node *node)
 {
-	size_t size = name ? strlen(name) + 1 : 0;
-	char *copy = *place;
-
-	if (!name)
-		return NULL;
-	memcpy(copy, name, size);
-	*place += size;
-	return copy;
+	return node->place_entry.place;
 }
 
-static size_t name_size(const char *name)
+static enum place_depth depth_of(const struct rights_node *node)
 {
-	return name ? strlen(name) + 1 : 0;
+	return place_of(node)->depth;
 }
 
-struct rights_place *rights_place_copy(const struct rights_place *place)
+static struct rights_node *next_node(const struct rights *rights, const struct rights_node *node)
 {
-	struct rights_place *copy = malloc(sizeof(*copy) + name_size(place->namespace_id) +
-					   name_size(place->group) + name_size(place->data_id));
-
-	if (!copy)
-		return NULL;
-	char *text = (char *)(copy + 1);
-	copy->namespace_id = copy_name(&text, place->namespace_id);
-	copy->group = copy_name(&text, place->group);
-	copy->data_id = copy_name(&text, place->data_id);
-	return copy;
-}
-
-static bool same_name(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
-bool rights_place_equals(const struct rights_place *a, const struct rights_place *b)
-{
-	return same_name(a->data_id, b->data_id) && same_name(a->group, b->group) &&
-	       same_name(a->namespace_id, b->namespace_id);
-}
-
-size_t rights_place_hash(const struct rights_place *place)
-{
-	const struct key key = {
-		.namespace_id = place->namespace_id ? place->namespace_id : "",
-		.group = place->group ? place->group : "",
-		.data_id = place->data_id ? place->data_id : "",
-	};
-
-	return key_hash(&key);
-}
-
-static struct rights_node **bucket_of(struct rights *rights, const struct rights_place *place)
-{
-	return &rights->buckets[rights_place_hash(place) % RIGHTS_BUCKETS];
-}
-
-static void free_node(struct rights_node *node)
-{
-	free((char *)node->place.namespace_id);
-	free((char *)node->place.group);
-	free((char *)node->place.data_id);
-	free(node);
+	return (struct rights_node *)table_next(&rights->nodes, node ? &node->place_entry.link : NULL);
 }
 
 static void count_writable(struct rights_node *node, bool more)
@@ -116,56 +64,33 @@ static void forget_idle(struct rights *rights)
 {
 	int64_t idle_since_ms = clock_monotonic_ms() - IDLE_MS;
 
-	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
-		for (struct rights_node **link = &rights->buckets[i], *node; (node = *link);) {
-			if (node->children || node->users || node->used_ms > idle_since_ms) {
-				link = &node->next;
-				continue;
-			}
-			*link = node->next;
-			set_answer(rights, node, KIND_WRITE, ANSWER_UNKNOWN);
-			node->parent->children--;
-			rights->node_count--;
-			free_node(node);
-		}
+	for (struct rights_node *node = next_node(rights, NULL), *next; node; node = next) {
+		next = next_node(rights, node);
+		if (!node->parent || node->children || node->users || node->used_ms > idle_since_ms)
+			continue;
+		set_answer(rights, node, KIND_WRITE, ANSWER_UNKNOWN);
+		node->parent->children--;
+		place_table_remove(&rights->nodes, &node->place_entry);
+		free(node);
 	}
 }
 
-static struct rights_node *find_node(struct rights *rights, const struct rights_place *place)
+static struct rights_node *find_node(const struct rights *rights, const struct place *place)
 {
-	if (!place->namespace_id)
-		return rights->root;
-	struct rights_node *node = *bucket_of(rights, place);
-	while (node && !rights_place_equals(&node->place, place))
-		node = node->next;
-	return node;
-}
-
-static struct rights_place place_above(const struct rights_place *place)
-{
-	struct rights_place above = *place;
-
-	if (above.data_id)
-		above.data_id = NULL;
-	else if (above.group)
-		above.group = NULL;
-	else
-		above.namespace_id = NULL;
-	return above;
+	return (struct rights_node *)place_table_find(&rights->nodes, place);
 }
 
 /* The node of a place, made with all above it where there is none. NULL without memory. */
-static struct rights_node *make_node(struct rights *rights, const struct rights_place *place)
+static struct rights_node *make_node(struct rights *rights, struct place *place)
 {
 	struct rights_node *node = find_node(rights, place);
-	const struct rights_place above = place_above(place);
 
 	if (node)
 		return node;
-	struct rights_node *parent = make_node(rights, &above);
+	struct rights_node *parent = make_node(rights, place->above);
 	if (!parent)
 		return NULL;
-	if (rights->node_count > NODE_LIMIT && !rights->options.off) {
+	if (rights->nodes.count > NODE_LIMIT && !rights->options.off) {
 		parent->users++;
 		forget_idle(rights);
 		parent->users--;
@@ -173,32 +98,20 @@ static struct rights_node *make_node(struct rights *rights, const struct rights_
 	node = calloc(1, sizeof(*node));
 	if (!node)
 		return NULL;
-	node->place.namespace_id = strdup(place->namespace_id);
-	node->place.group = place->group ? strdup(place->group) : NULL;
-	node->place.data_id = place->data_id ? strdup(place->data_id) : NULL;
-	if (!node->place.namespace_id || (place->group && !node->place.group) ||
-	    (place->data_id && !node->place.data_id)) {
-		free_node(node);
-		return NULL;
-	}
-	struct rights_node **bucket = bucket_of(rights, place);
-	node->next = *bucket;
-	*bucket = node;
+	place_table_add(&rights->nodes, &node->place_entry, place);
 	node->parent = parent;
 	parent->children++;
-	rights->node_count++;
 	node->used_ms = clock_monotonic_ms();
 	return node;
 }
 
 /* The nearest node there is at or above a place. */
-static struct rights_node *nearest_node(struct rights *rights, const struct rights_place *place)
+static struct rights_node *nearest_node(const struct rights *rights, const struct place *place)
 {
-	struct rights_place at = *place;
 	struct rights_node *node;
 
-	while (!(node = find_node(rights, &at)))
-		at = place_above(&at);
+	while (!(node = find_node(rights, place)))
+		place = place->above;
 	return node;
 }
 
@@ -213,7 +126,7 @@ static bool is_fresh(const struct rights_node *node, enum rights_kind kind)
 /* The scopes that a right holds below: namespaces and groups. Being able to make namespaces grants nothing in them. */
 static struct rights_node *scope_above(const struct rights_node *node)
 {
-	return node->parent && node->parent->place.namespace_id ? node->parent : NULL;
+	return depth_of(node) > PLACE_NAMESPACE ? node->parent : NULL;
 }
 
 /* Is it granted by what is known at this place, or for all that it is in? exact: the node is the place itself. */
@@ -224,9 +137,9 @@ static bool is_granted(const struct rights *rights, const struct rights_node *no
 		return false;
 	if (rights->options.off)
 		return true;
-	if (!node->place.namespace_id)
+	if (depth_of(node) == PLACE_TOP)
 		return exact && (kind == KIND_READ || node->known[kind].answer == ANSWER_YES);
-	if (exact && node->place.data_id && node->known[kind].answer == ANSWER_NO)
+	if (exact && depth_of(node) == PLACE_CONFIG && node->known[kind].answer == ANSWER_NO)
 		return false; /* it was refused: whatever a wider answer says, that is how it is */
 	for (const struct rights_node *at = node; at; at = scope_above(at))
 		if (at->known[kind].answer == ANSWER_YES)
@@ -242,9 +155,9 @@ static struct rights_node *next_question(const struct rights *rights, struct rig
 	if ((kind == KIND_WRITE && rights->options.read_only) || rights->options.off ||
 	    rights->outage_until_ms > clock_monotonic_ms())
 		return NULL;
-	if (!node->place.namespace_id)
+	if (depth_of(node) == PLACE_TOP)
 		return kind == KIND_READ || is_fresh(node, kind) ? NULL : node;
-	if (node->place.data_id && node->known[kind].answer == ANSWER_NO)
+	if (depth_of(node) == PLACE_CONFIG && node->known[kind].answer == ANSWER_NO)
 		return is_fresh(node, kind) ? NULL : node;
 	/* From wide to narrow: the namespace, the group, the name. */
 	struct rights_node *chain[3];
@@ -260,18 +173,18 @@ static struct rights_node *next_question(const struct rights *rights, struct rig
 	return NULL;
 }
 
-struct access *rights_find_access(struct rights *rights, const struct rights_place *place)
+struct access *rights_find_access(struct rights *rights, struct place *place)
 {
 	return rights->rbac ? rbac_find(rights->rbac, place) : NULL;
 }
 
-unsigned rights_peek(struct rights *rights, const struct rights_place *place)
+unsigned rights_peek(struct rights *rights, struct place *place)
 {
 	unsigned bits = 0;
 
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = rights_place_equals(&node->place, place);
+	bool exact = place_of(node) == place;
 	if (is_granted(rights, node, KIND_READ, exact))
 		bits |= RIGHT_READ;
 	if (is_granted(rights, node, KIND_WRITE, exact))
@@ -280,11 +193,11 @@ unsigned rights_peek(struct rights *rights, const struct rights_place *place)
 	return bits;
 }
 
-bool rights_are_known(struct rights *rights, const struct rights_place *place, unsigned bits)
+bool rights_are_known(struct rights *rights, struct place *place, unsigned bits)
 {
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = rights_place_equals(&node->place, place);
+	bool exact = place_of(node) == place;
 	bool known = true;
 	for (unsigned kind = 0; kind < KIND_COUNT && known; kind++) {
 		if (!(bits & (kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE)))
@@ -298,30 +211,26 @@ bool rights_are_known(struct rights *rights, const struct rights_place *place, u
 
 /* ------------------------------------------------------------------- asking */
 
-static int ask_read(struct store *lower, const struct rights_place *place, struct call *call)
+static int ask_read(struct store *lower, struct place *place, struct call *call)
 {
 	cleanup_version struct version *version = NULL;
-	int error;
+	int error = place->depth == PLACE_CONFIG ? store_get(lower, place, VERSION_ATTRIBUTES, call, &version) :
+						   store_check_any(lower, place, call);
 
-	if (place->data_id) {
-		const struct key key = { place->namespace_id, place->group, place->data_id };
-		error = store_get(lower, &key, VERSION_ATTRIBUTES, call, &version);
-	} else {
-		error = store_check_any(lower, place->namespace_id, place->group, call);
-	}
 	return error == -ENOENT ? 0 : error;
 }
 
-static int ask_write(struct store *lower, const struct rights_place *place, struct call *call)
+static int ask_write(struct store *lower, struct place *place, struct call *call)
 {
+	if (place->depth == PLACE_TOP)
+		return store_check_create(lower, call);
+	if (place->depth == PLACE_CONFIG)
+		return store_check_write(lower, place, call);
 	/* The names of no config, which stand for all of them. */
-	const struct key key = {
-		.namespace_id = place->namespace_id,
-		.group = place->group ? place->group : "*",
-		.data_id = place->data_id ? place->data_id : "*",
-	};
+	const char *group = place_group(place);
+	cleanup_place struct place *all = place_new(place_namespace_id(place), group ? group : "*", "*");
 
-	return place->namespace_id ? store_check_write(lower, &key, call) : store_check_create(lower, call);
+	return all ? store_check_write(lower, all, call) : -ENOMEM;
 }
 
 /* Asks for one right at one place, with the lock at entry and exit. 0 when there is an answer. */
@@ -337,8 +246,8 @@ static int ask(struct rights *rights, struct rights_node *node, enum rights_kind
 	rights->question_count++;
 	pthread_mutex_unlock(&rights->lock);
 	call_start_part(&part, call, timeout_ms);
-	int error = kind == KIND_READ ? ask_read(rights->store.lower, &node->place, &part) :
-					ask_write(rights->store.lower, &node->place, &part);
+	int error = kind == KIND_READ ? ask_read(rights->store.lower, place_of(node), &part) :
+					ask_write(rights->store.lower, place_of(node), &part);
 	pthread_mutex_lock(&rights->lock);
 	known->asking = false;
 	node->users--;
@@ -377,7 +286,7 @@ static void mark_used(struct rights_node *node)
 		node->used_ms = now_ms;
 }
 
-int rights_load(struct rights *rights, const struct rights_place *place, unsigned bits, struct call *call)
+int rights_load(struct rights *rights, struct place *place, unsigned bits, struct call *call)
 {
 	int error = 0;
 
@@ -392,7 +301,7 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 		node->users++;
 		error = load_kind(rights, node, kind, call);
 		node->users--;
-		if (error || rights_place_equals(&node->place, place) || is_granted(rights, node, kind, false))
+		if (error || place_of(node) == place || is_granted(rights, node, kind, false))
 			continue;
 		node = make_node(rights, place);
 		if (!node) {
@@ -411,19 +320,14 @@ int rights_load(struct rights *rights, const struct rights_place *place, unsigne
 
 /* -------------------------------------------------------------------- checks */
 
-static struct rights_place place_of(const struct key *key)
-{
-	return (struct rights_place){ key->namespace_id, key->group, key->data_id };
-}
-
 /* The right is known to be granted (0), known not to be (-EACCES), or nobody was ever told (-EAGAIN). */
-static int answer_of(struct rights *rights, const struct rights_place *place, enum rights_kind kind)
+static int answer_of(struct rights *rights, struct place *place, enum rights_kind kind)
 {
 	int answer = -EAGAIN;
 
 	pthread_mutex_lock(&rights->lock);
 	const struct rights_node *node = nearest_node(rights, place);
-	if (is_granted(rights, node, kind, rights_place_equals(&node->place, place)))
+	if (is_granted(rights, node, kind, place_of(node) == place))
 		answer = 0;
 	for (const struct rights_node *at = node; at && answer == -EAGAIN; at = scope_above(at))
 		if (at->known[kind].answer == ANSWER_NO)
@@ -432,18 +336,17 @@ static int answer_of(struct rights *rights, const struct rights_place *place, en
 	return answer;
 }
 
-static int check(struct rights *rights, const struct key *key, enum rights_kind kind, struct call *call)
+static int check(struct rights *rights, struct place *place, enum rights_kind kind, struct call *call)
 {
-	const struct rights_place place = place_of(key);
-	char text[KEY_TEXT_SIZE];
-	int error = rights_load(rights, &place, kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE, call);
-	int answer = answer_of(rights, &place, kind);
+	char text[PLACE_TEXT_SIZE];
+	int error = rights_load(rights, place, kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE, call);
+	int answer = answer_of(rights, place, kind);
 
 	if (!answer)
 		return 0;
 	if (error == -EINTR || error == -ENOMEM)
 		return error;
-	key_format(key, text, sizeof(text));
+	place_format(place, text, sizeof(text));
 	if (answer == -EACCES && !error)
 		return call_fail(call, -EACCES, "%s: this account may not %s it", text,
 				 kind == KIND_READ ? "read" : "write");
@@ -452,44 +355,43 @@ static int check(struct rights *rights, const struct key *key, enum rights_kind 
 	return error ? error : call_fail(call, -EHOSTUNREACH, "%s: the server can't be asked for the right", text);
 }
 
-int rights_check_read(struct rights *rights, const struct key *key, struct call *call)
+int rights_check_read(struct rights *rights, struct place *place, struct call *call)
 {
-	return check(rights, key, KIND_READ, call);
+	return check(rights, place, KIND_READ, call);
 }
 
 /* Without knowledge ahead, the one name is asked for. */
-static int check_write_once(struct rights *rights, const struct key *key, struct call *call)
+static int check_write_once(struct rights *rights, struct place *place, struct call *call)
 {
-	const struct rights_place place = place_of(key);
 	int error = 0;
 
 	pthread_mutex_lock(&rights->lock);
-	struct rights_node *node = make_node(rights, &place);
+	struct rights_node *node = make_node(rights, place);
 	if (!node)
 		error = -ENOMEM;
 	else if (!is_fresh(node, KIND_WRITE) || node->known[KIND_WRITE].answer == ANSWER_NO)
 		error = ask(rights, node, KIND_WRITE, call_left_ms(call), call);
 	if (!error && node->known[KIND_WRITE].answer == ANSWER_NO)
-		error = call_fail(call, -EACCES, "%s: this account may not write it", key->data_id);
+		error = call_fail(call, -EACCES, "%s: this account may not write it", place_data_id(place));
 	pthread_mutex_unlock(&rights->lock);
 	return error;
 }
 
-int rights_check_write(struct rights *rights, const struct key *key, struct call *call)
+int rights_check_write(struct rights *rights, struct place *place, struct call *call)
 {
-	return rights->options.off ? check_write_once(rights, key, call) :
-				     check(rights, key, KIND_WRITE, call);
+	return rights->options.off ? check_write_once(rights, place, call) :
+				     check(rights, place, KIND_WRITE, call);
 }
 
-bool rights_are_followed(struct rights *rights, const struct rights_place *place)
+bool rights_are_followed(struct rights *rights, struct place *place)
 {
 	bool followed = true;
 
-	if (!place->data_id)
+	if (place->depth != PLACE_CONFIG)
 		return true;
 	pthread_mutex_lock(&rights->lock);
 	const struct rights_node *node = nearest_node(rights, place);
-	if (node->place.data_id)
+	if (depth_of(node) == PLACE_CONFIG)
 		node = node->parent;
 	for (unsigned kind = 0; kind < KIND_COUNT && followed; kind++)
 		followed = is_granted(rights, node, kind, false) || (kind == KIND_WRITE && rights->options.read_only);
@@ -518,7 +420,7 @@ static void doubt_scopes(const struct rights_node *node, enum rights_kind kind)
 		at->known[kind].fresh_until_ms = 0;
 }
 
-void rights_learn(struct rights *rights, const struct rights_place *place, enum rights_kind kind, int error)
+void rights_learn(struct rights *rights, struct place *place, enum rights_kind kind, int error)
 {
 	bool granted = !error || error == -ENOENT;
 
@@ -526,7 +428,7 @@ void rights_learn(struct rights *rights, const struct rights_place *place, enum 
 		return;
 	pthread_mutex_lock(&rights->lock);
 	struct rights_node *node = nearest_node(rights, place);
-	bool exact = rights_place_equals(&node->place, place);
+	bool exact = place_of(node) == place;
 	if (granted && !exact && is_granted(rights, node, kind, false))
 		goto out; /* nothing new */
 	if (!exact)
@@ -545,12 +447,11 @@ out:
 	pthread_mutex_unlock(&rights->lock);
 }
 
-void rights_doubt(struct rights *rights, const struct key *key)
+void rights_doubt(struct rights *rights, struct place *place)
 {
-	const struct rights_place place = place_of(key);
 
 	pthread_mutex_lock(&rights->lock);
-	struct rights_node *node = nearest_node(rights, &place);
+	struct rights_node *node = nearest_node(rights, place);
 	for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
 		node->known[kind].fresh_until_ms = 0;
 		doubt_scopes(node, kind);
@@ -566,20 +467,18 @@ static struct rights_node *find_stale_scope(struct rights *rights, int64_t ahead
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
-		for (struct rights_node *node = rights->buckets[i]; node; node = node->next) {
-			if (node->place.data_id || node->used_ms < now_ms - IN_USE_MS)
+	for (struct rights_node *node = next_node(rights, NULL); node; node = next_node(rights, node)) {
+		if (!node->parent || depth_of(node) == PLACE_CONFIG || node->used_ms < now_ms - IN_USE_MS)
+			continue;
+		for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+			const struct rights_known *known = &node->known[kind];
+			const struct rights_node *above = scope_above(node);
+			bool settled = above && above->known[kind].answer == ANSWER_YES;
+			if (known->answer == ANSWER_UNKNOWN || known->asking || settled ||
+			    known->fresh_until_ms > now_ms + ahead_ms)
 				continue;
-			for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
-				const struct rights_known *known = &node->known[kind];
-				const struct rights_node *above = scope_above(node);
-				bool settled = above && above->known[kind].answer == ANSWER_YES;
-				if (known->answer == ANSWER_UNKNOWN || known->asking || settled ||
-				    known->fresh_until_ms > now_ms + ahead_ms)
-					continue;
-				*ret_kind = kind;
-				return node;
-			}
+			*ret_kind = kind;
+			return node;
 		}
 	}
 	return NULL;
@@ -691,11 +590,13 @@ int rights_new(struct store *lower, const struct rights_options *options, struct
 
 	if (!rights)
 		return -ENOMEM;
-	rights->root = calloc(1, sizeof(*rights->root));
-	if (!rights->root) {
+	struct rights_node *root = calloc(1, sizeof(*root));
+	if (!root) {
 		free(rights);
 		return -ENOMEM;
 	}
+	cleanup_place struct place *top = place_top();
+	place_table_add(&rights->nodes, &root->place_entry, top);
 	rights->store.operations = &rights_operations;
 	rights->store.lower = lower;
 	rights->options = *options;
@@ -712,13 +613,12 @@ void rights_free(struct rights *rights)
 	if (!rights)
 		return;
 	rights_stop(rights);
-	for (size_t i = 0; i < RIGHTS_BUCKETS; i++) {
-		for (struct rights_node *node = rights->buckets[i], *next; node; node = next) {
-			next = node->next;
-			free_node(node);
-		}
+	for (struct rights_node *node = next_node(rights, NULL), *next; node; node = next) {
+		next = next_node(rights, node);
+		place_drop(place_of(node));
+		free(node);
 	}
-	free(rights->root);
+	table_release(&rights->nodes);
 	pthread_cond_destroy(&rights->answered);
 	pthread_mutex_destroy(&rights->lock);
 	free(rights);

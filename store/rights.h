@@ -5,7 +5,7 @@
  * system operations > cipher > cache > rights > nacos), so that it sees every answer of the server: what was read may
  * be read, what was refused may not, and neither has to be asked for then.
  *
- * A place is a namespace, a group or a config; the place with no names at all is where namespaces are. Grants only add
+ * A place is a namespace, a group or a config, or the top, where namespaces are. Grants only add
  * up, so it is asked from wide to narrow: a yes for a namespace or a group holds for all that is in it, and only where
  * both said no is a single name asked for. How: by counting the configs of a namespace or group, by reading the config,
  * and by publishing nothing, which servers refuse only after they have checked the right. Nothing is ever written.
@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "model/access.h"
+#include "model/place.h"
 #include "store/store.h"
 #include "util/call.h"
 
@@ -42,18 +43,6 @@ struct rights_options {
 	bool read_only; /* the right to write is of no interest: nobody has it */
 	int64_t fresh_ms;
 };
-
-struct rights_place {
-	const char *namespace_id; /* NULL: where namespaces are; then the others are NULL too */
-	const char *group; /* NULL: the whole namespace */
-	const char *data_id; /* NULL: the whole group */
-};
-
-bool rights_place_equals(const struct rights_place *a, const struct rights_place *b);
-size_t rights_place_hash(const struct rights_place *place);
-
-/* A copy of place in one allocation, to be freed with free(). NULL without memory. */
-struct rights_place *rights_place_copy(const struct rights_place *place);
 
 /* 0 or -ENOMEM. lower is not owned and must outlive the rights. */
 int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights);
@@ -80,33 +69,33 @@ struct store *rights_store(struct rights *rights);
  * RIGHTS_ASK_MS or the rest of the call. 0, -EINTR, -ENOMEM, or an outage (store_error_is_outage()): then what was
  * known stays, and for a moment nobody asks.
  */
-int rights_load(struct rights *rights, const struct rights_place *place, unsigned bits, struct call *call);
+int rights_load(struct rights *rights, struct place *place, unsigned bits, struct call *call);
 #define RIGHTS_ASK_MS 3000
 
 /* What is known of the place, however old; asks nobody. What is not known is not granted. */
-unsigned rights_peek(struct rights *rights, const struct rights_place *place);
+unsigned rights_peek(struct rights *rights, struct place *place);
 
 /*
  * With rbac: what users and groups of this machine may do at the place; counted for the caller, NULL for nobody. The account of
  * the mount does it for them, so they may no more than it may: mask with rights_peek().
  */
-struct access *rights_find_access(struct rights *rights, const struct rights_place *place);
+struct access *rights_find_access(struct rights *rights, struct place *place);
 
 /* Is it known and fresh, so that rights_load() would ask nobody? */
-bool rights_are_known(struct rights *rights, const struct rights_place *place, unsigned bits);
+bool rights_are_known(struct rights *rights, struct place *place, unsigned bits);
 
 /*
- * May the account do that to the config of that key? 0, -EACCES, or as rights_load(). Of reading only a known no counts: what
+ * May the account do that to the config? 0, -EACCES, or as rights_load(). Of reading only a known no counts: what
  * is not known will be told by reading.
  */
-int rights_check_read(struct rights *rights, const struct key *key, struct call *call);
-int rights_check_write(struct rights *rights, const struct key *key, struct call *call);
+int rights_check_read(struct rights *rights, struct place *place, struct call *call);
+int rights_check_write(struct rights *rights, struct place *place, struct call *call);
 
 /*
  * Do changes of what rights_peek() says of it show by themselves, told by rights_set_changed()? So it is with directories in
  * use, and with configs that a wide yes is for. Otherwise who relies on an answer has to ask again after fresh_ms.
  */
-bool rights_are_followed(struct rights *rights, const struct rights_place *place);
+bool rights_are_followed(struct rights *rights, struct place *place);
 int64_t rights_fresh_ms(const struct rights *rights);
 
 /* How many questions were sent, for tests and metrics. */

@@ -10,8 +10,6 @@
 #include "store/rights.h"
 #include "util/thread.h"
 
-#define RIGHTS_BUCKETS 4096
-
 enum rights_answer { ANSWER_UNKNOWN, ANSWER_NO, ANSWER_YES };
 
 /* What is known of one right at one place. */
@@ -24,9 +22,8 @@ struct rights_known {
 enum rights_kind { KIND_READ, KIND_WRITE, KIND_COUNT };
 
 struct rights_node {
-	struct rights_node *next; /* in the bucket */
+	struct place_entry place_entry; /* first */
 	struct rights_node *parent; /* NULL: where namespaces are */
-	struct rights_place place; /* the strings are ours */
 	struct rights_known known[KIND_COUNT];
 	size_t children;
 	size_t writable_below; /* places in it where writing is granted */
@@ -40,9 +37,7 @@ struct rights {
 
 	pthread_mutex_t lock; /* all below; never held while lower works */
 	pthread_cond_t answered; /* an answer came; the thread has something to do */
-	struct rights_node *root; /* where namespaces are */
-	struct rights_node *buckets[RIGHTS_BUCKETS];
-	size_t node_count;
+	struct table nodes; /* by place; that of the top is always there */
 	unsigned asking_count;
 	unsigned long question_count;
 	int64_t outage_until_ms; /* nobody asks before */
@@ -61,9 +56,9 @@ extern const struct store_operations rights_operations;
 /*
  * What came of using a config: it was done, or refused with -EACCES (other errors say nothing). No lock.
  */
-void rights_learn(struct rights *rights, const struct rights_place *place, enum rights_kind kind, int error);
+void rights_learn(struct rights *rights, struct place *place, enum rights_kind kind, int error);
 
 /* A change was refused, by which right is not clear: both are asked for anew when somebody wants to know. No lock. */
-void rights_doubt(struct rights *rights, const struct key *key);
+void rights_doubt(struct rights *rights, struct place *place);
 
 #endif

@@ -10,74 +10,69 @@ static struct rights *rights_of(struct store *store)
 	return (struct rights *)store;
 }
 
-static int rights_store_get(struct store *store, const struct key *key, enum version_part part,
+static int rights_store_get(struct store *store, struct place *place, enum version_part part,
 			    struct call *call, struct version **ret_version)
 {
-	const struct rights_place place = { key->namespace_id, key->group, key->data_id };
-	int error = store_get(store->lower, key, part, call, ret_version);
+	int error = store_get(store->lower, place, part, call, ret_version);
 
-	rights_learn(rights_of(store), &place, KIND_READ, error);
+	rights_learn(rights_of(store), place, KIND_READ, error);
 	return error;
 }
 
 /* What is refused of a put may be reading back or writing. */
-static int rights_store_put(struct store *store, const struct key *key, const struct put *put,
+static int rights_store_put(struct store *store, struct place *place, const struct put *put,
 			    struct call *call, struct version **ret_version)
 {
-	int error = store_put(store->lower, key, put, call, ret_version);
+	int error = store_put(store->lower, place, put, call, ret_version);
 
 	if (error == -EACCES)
-		rights_doubt(rights_of(store), key);
+		rights_doubt(rights_of(store), place);
 	return error;
 }
 
-static int rights_store_remove(struct store *store, const struct key *key, const struct version *base,
+static int rights_store_remove(struct store *store, struct place *place, const struct version *base,
 			       struct call *call)
 {
-	int error = store_remove(store->lower, key, base, call);
+	int error = store_remove(store->lower, place, base, call);
 
 	if (error == -EACCES)
-		rights_doubt(rights_of(store), key);
+		rights_doubt(rights_of(store), place);
 	return error;
 }
 
-static int rights_store_list(struct store *store, const char *namespace_id, const char *group,
-			     struct call *call, struct listing **ret_listing)
+static int rights_store_list(struct store *store, struct place *place, struct call *call,
+			     struct listing **ret_listing)
 {
-	const struct rights_place place = { namespace_id, group, NULL };
-	int error = store_list(store->lower, namespace_id, group, call, ret_listing);
+	int error = store_list(store->lower, place, call, ret_listing);
 
-	rights_learn(rights_of(store), &place, KIND_READ, error);
+	rights_learn(rights_of(store), place, KIND_READ, error);
 	return error;
 }
 
-static int rights_store_check_any(struct store *store, const char *namespace_id, const char *group,
-				  struct call *call)
+static int rights_store_check_any(struct store *store, struct place *place, struct call *call)
 {
-	const struct rights_place place = { namespace_id, group, NULL };
-	int error = store_check_any(store->lower, namespace_id, group, call);
+	int error = store_check_any(store->lower, place, call);
 
-	rights_learn(rights_of(store), &place, KIND_READ, error);
+	rights_learn(rights_of(store), place, KIND_READ, error);
 	return error;
 }
 
-static int rights_store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+static int rights_store_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	const struct rights_place place = { NULL, NULL, NULL };
-	int error = store_create_namespace(store->lower, namespace_id, call);
+	int error = store_create_namespace(store->lower, place, call);
 
-	rights_learn(rights_of(store), &place, KIND_WRITE, error);
+	rights_learn(rights_of(store), place->above, KIND_WRITE, error);
 	return error;
 }
 
-static int rights_store_check_write(struct store *store, const struct key *key, struct call *call)
+static int rights_store_check_write(struct store *store, struct place *place, struct call *call)
 {
-	return rights_check_write(rights_of(store), key, call);
+	return rights_check_write(rights_of(store), place, call);
 }
 
-static int rights_store_check_read(struct store *store, const struct key *key, struct call *call)
+static int rights_store_check_read(struct store *store, struct place *place, struct call *call)
 {
-	return rights_check_read(rights_of(store), key, call);
+	return rights_check_read(rights_of(store), place, call);
 }
 
 static void rights_store_free(struct store *store)

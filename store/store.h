@@ -6,8 +6,9 @@
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  *
- * (fs/main.c writes the stack out.) All operations may be called from any thread, block until the call's deadline, and
- * hold no lock of the caller. Who saves, for the server's history, is the user of the call. They return 0 or a negative errno and leave the reason in the call:
+ * (main/main.c writes the stack out.) All operations may be called from any thread, block until the call's deadline, and
+ * hold no lock of the caller. Places are held by the caller for as long. Who saves, for the server's history, is the user of the
+ * call. They return 0 or a negative errno and leave the reason in the call:
  *
  * -ENOENT        there is no such config
  * -EACCES        this account may not
@@ -29,7 +30,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "model/key.h"
+#include "model/place.h"
 #include "model/listing.h"
 #include "model/version.h"
 #include "util/call.h"
@@ -46,7 +47,7 @@ struct put {
 	size_t size;
 	const struct version *base; /* the config must be at this version; NULL: it must not exist */
 	const char *new_type; /* type of a config that did not exist */
-	const struct key *metadata_of; /* take type, description, tags, ... from that config; NULL: keep one's own */
+	struct place *metadata_of; /* take type, description, tags, ... from that config; NULL: keep one's own */
 	/*
 	 * The encrypted data key to store beside the text; "": none; NULL: the text is not encrypted by us, what is stored
 	 * there stays.
@@ -79,13 +80,13 @@ struct store;
  */
 struct store_events {
 	/* The config is probably not what it was: changed, created, removed, or the right to read it. Fetch it. */
-	void (*changed)(void *arg, const struct key *key);
+	void (*changed)(void *arg, struct place *place);
 
 	/*
 	 * true: from now on all that appears or vanishes in the namespace is told by changed(); what did so before is
 	 * not: compare the names once. false: it is not told (any more).
 	 */
-	void (*names_watched)(void *arg, const char *namespace_id, bool watched);
+	void (*names_watched)(void *arg, struct place *place, bool watched);
 
 	/*
 	 * true: changes of what is watched are told. false: from now on they are not; whoever relied on that must ask
@@ -96,7 +97,7 @@ struct store_events {
 
 struct store_operations {
 	/* The current version; the caller drops it. */
-	int (*get)(struct store *store, const struct key *key, enum version_part part, struct call *call,
+	int (*get)(struct store *store, struct place *place, enum version_part part, struct call *call,
 		   struct version **ret_version);
 
 	/*
@@ -104,14 +105,14 @@ struct store_operations {
 	 * written when the store has exactly those bytes already. With any error but one after a lost answer the store
 	 * is as it was.
 	 */
-	int (*put)(struct store *store, const struct key *key, const struct put *put, struct call *call,
+	int (*put)(struct store *store, struct place *place, const struct put *put, struct call *call,
 		   struct version **ret_version);
 
 	/*
 	 * Removes the config if it is still at base (NULL: whatever is there, which can't be read). Success when it is gone already. -EEXIST, -EBUSY and -EACCES say that
 	 * it is still there for sure; with other errors nobody knows.
 	 */
-	int (*remove)(struct store *store, const struct key *key, const struct version *base,
+	int (*remove)(struct store *store, struct place *place, const struct version *base,
 		      struct call *call);
 
 	/*
@@ -119,22 +120,21 @@ struct store_operations {
 	 * most answers; what is not known of reading passes, as reading will tell. Below it, what check_write asks the
 	 * server: a dataId "*" stands for all of a group then, a group "*" too for all of a namespace.
 	 */
-	int (*check_write)(struct store *store, const struct key *key, struct call *call);
-	int (*check_read)(struct store *store, const struct key *key, struct call *call);
+	int (*check_write)(struct store *store, struct place *place, struct call *call);
+	int (*check_read)(struct store *store, struct place *place, struct call *call);
 
 	/* May it create namespaces? Below the rights layer only. */
 	int (*check_create)(struct store *store, struct call *call);
 
-	/* The names in a namespace, or (group not NULL) in one of its groups. */
-	int (*list)(struct store *store, const char *namespace_id, const char *group, struct call *call,
-		    struct listing **ret_listing);
+	/* The names in a namespace, or in a group. */
+	int (*list)(struct store *store, struct place *place, struct call *call, struct listing **ret_listing);
 
 	/* Is there any config in that namespace or group? 0, -ENOENT, ... Cheap, however many there are. */
-	int (*check_any)(struct store *store, const char *namespace_id, const char *group, struct call *call);
+	int (*check_any)(struct store *store, struct place *place, struct call *call);
 
 	int (*list_namespaces)(struct store *store, struct call *call, struct namespace_names *ret_names);
-	int (*create_namespace)(struct store *store, const char *namespace_id, struct call *call);
-	int (*remove_namespace)(struct store *store, const char *namespace_id, struct call *call);
+	int (*create_namespace)(struct store *store, struct place *place, struct call *call);
+	int (*remove_namespace)(struct store *store, struct place *place, struct call *call);
 
 	/* Who is told. Once, before the first other call; events begin when the bottom of the stack is started. */
 	void (*set_events)(struct store *store, const struct store_events *events, void *arg);
@@ -145,16 +145,16 @@ struct store_operations {
 	 * matter any more. A cache watches what it holds by itself; then this
 	 * does nothing.
 	 */
-	void (*watch)(struct store *store, const struct key *key, const char *md5);
+	void (*watch)(struct store *store, struct place *place, const char *md5);
 
 	/*
 	 * Would a change of it be told, as far as is known now? True from the moment that the store has begun to watch it: what
 	 * changes before the server knows is told then. When true turns false, live() or changed() says so.
 	 */
-	bool (*is_watched)(struct store *store, const struct key *key);
+	bool (*is_watched)(struct store *store, struct place *place);
 
 	/* Asks to be told of names that appear or vanish; names_watched() says what came of it. Again: does nothing. */
-	void (*watch_names)(struct store *store, const char *namespace_id);
+	void (*watch_names)(struct store *store, struct place *place);
 
 	/* No put of more bytes than these can succeed, as things are now. Asks nobody. */
 	size_t (*content_limit)(struct store *store);
@@ -174,42 +174,42 @@ struct store {
 	struct store *lower; /* not owned; NULL: the bottom */
 };
 
-static inline int store_get(struct store *store, const struct key *key, enum version_part part,
+static inline int store_get(struct store *store, struct place *place, enum version_part part,
 			    struct call *call, struct version **ret_version)
 {
 	while (!store->operations->get)
 		store = store->lower;
-	return store->operations->get(store, key, part, call, ret_version);
+	return store->operations->get(store, place, part, call, ret_version);
 }
 
-static inline int store_put(struct store *store, const struct key *key, const struct put *put,
+static inline int store_put(struct store *store, struct place *place, const struct put *put,
 			    struct call *call, struct version **ret_version)
 {
 	while (!store->operations->put)
 		store = store->lower;
-	return store->operations->put(store, key, put, call, ret_version);
+	return store->operations->put(store, place, put, call, ret_version);
 }
 
-static inline int store_remove(struct store *store, const struct key *key, const struct version *base,
+static inline int store_remove(struct store *store, struct place *place, const struct version *base,
 			       struct call *call)
 {
 	while (!store->operations->remove)
 		store = store->lower;
-	return store->operations->remove(store, key, base, call);
+	return store->operations->remove(store, place, base, call);
 }
 
-static inline int store_check_write(struct store *store, const struct key *key, struct call *call)
+static inline int store_check_write(struct store *store, struct place *place, struct call *call)
 {
 	while (!store->operations->check_write)
 		store = store->lower;
-	return store->operations->check_write(store, key, call);
+	return store->operations->check_write(store, place, call);
 }
 
-static inline int store_check_read(struct store *store, const struct key *key, struct call *call)
+static inline int store_check_read(struct store *store, struct place *place, struct call *call)
 {
 	while (!store->operations->check_read)
 		store = store->lower;
-	return store->operations->check_read(store, key, call);
+	return store->operations->check_read(store, place, call);
 }
 
 static inline int store_check_create(struct store *store, struct call *call)
@@ -219,20 +219,19 @@ static inline int store_check_create(struct store *store, struct call *call)
 	return store->operations->check_create(store, call);
 }
 
-static inline int store_list(struct store *store, const char *namespace_id, const char *group,
-			     struct call *call, struct listing **ret_listing)
+static inline int store_list(struct store *store, struct place *place, struct call *call,
+			     struct listing **ret_listing)
 {
 	while (!store->operations->list)
 		store = store->lower;
-	return store->operations->list(store, namespace_id, group, call, ret_listing);
+	return store->operations->list(store, place, call, ret_listing);
 }
 
-static inline int store_check_any(struct store *store, const char *namespace_id, const char *group,
-				  struct call *call)
+static inline int store_check_any(struct store *store, struct place *place, struct call *call)
 {
 	while (!store->operations->check_any)
 		store = store->lower;
-	return store->operations->check_any(store, namespace_id, group, call);
+	return store->operations->check_any(store, place, call);
 }
 
 static inline int store_list_namespaces(struct store *store, struct call *call,
@@ -243,18 +242,18 @@ static inline int store_list_namespaces(struct store *store, struct call *call,
 	return store->operations->list_namespaces(store, call, ret_names);
 }
 
-static inline int store_create_namespace(struct store *store, const char *namespace_id, struct call *call)
+static inline int store_create_namespace(struct store *store, struct place *place, struct call *call)
 {
 	while (!store->operations->create_namespace)
 		store = store->lower;
-	return store->operations->create_namespace(store, namespace_id, call);
+	return store->operations->create_namespace(store, place, call);
 }
 
-static inline int store_remove_namespace(struct store *store, const char *namespace_id, struct call *call)
+static inline int store_remove_namespace(struct store *store, struct place *place, struct call *call)
 {
 	while (!store->operations->remove_namespace)
 		store = store->lower;
-	return store->operations->remove_namespace(store, namespace_id, call);
+	return store->operations->remove_namespace(store, place, call);
 }
 
 static inline void store_set_events(struct store *store, const struct store_events *events, void *arg)
@@ -264,25 +263,25 @@ static inline void store_set_events(struct store *store, const struct store_even
 	store->operations->set_events(store, events, arg);
 }
 
-static inline void store_watch(struct store *store, const struct key *key, const char *md5)
+static inline void store_watch(struct store *store, struct place *place, const char *md5)
 {
 	while (!store->operations->watch)
 		store = store->lower;
-	store->operations->watch(store, key, md5);
+	store->operations->watch(store, place, md5);
 }
 
-static inline bool store_is_watched(struct store *store, const struct key *key)
+static inline bool store_is_watched(struct store *store, struct place *place)
 {
 	while (!store->operations->is_watched)
 		store = store->lower;
-	return store->operations->is_watched(store, key);
+	return store->operations->is_watched(store, place);
 }
 
-static inline void store_watch_names(struct store *store, const char *namespace_id)
+static inline void store_watch_names(struct store *store, struct place *place)
 {
 	while (!store->operations->watch_names)
 		store = store->lower;
-	store->operations->watch_names(store, namespace_id);
+	store->operations->watch_names(store, place);
 }
 
 static inline size_t store_content_limit(struct store *store)

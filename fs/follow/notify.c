@@ -114,21 +114,18 @@ bool notify_is_told(const struct filesystem *filesystem, const struct node *node
 	/* None is empty: one that could not be decrypted shows so. Nobody tells when it can be. */
 	if (node->kind != NODE_CONFIG || !node->parent || !node->size)
 		return false;
-	struct key key = tree_key(&filesystem->tree, node->parent, node->name);
-	return store_is_watched(filesystem->store, &key);
+	return store_is_watched(filesystem->store, node->place);
 }
 
 bool notify_add_absent(struct filesystem *filesystem, const struct node *parent, const char *name,
 		       bool name_possible)
 {
-	struct tree *tree = &filesystem->tree;
-
-	if (tree_level(tree, parent) != LEVEL_CONFIGS || grace_hides(filesystem, parent, name))
+	if (node_level(parent) != LEVEL_CONFIGS || grace_hides(filesystem, parent, name))
 		return false;
 	if (!name_possible)
 		return true; /* only a request of the kernel can make it appear */
-	struct key key = tree_key(tree, parent, name);
-	return touch_works(filesystem) && store_is_watched(filesystem->store, &key) &&
+	cleanup_place struct place *place = place_below(parent->place, name);
+	return place && touch_works(filesystem) && store_is_watched(filesystem->store, place) &&
 	       absent_add(&filesystem->notify->absent, parent->id, name, (int64_t)(NOTIFY_LONG_S * 1000));
 }
 
@@ -195,64 +192,53 @@ void notify_run_noticed(struct filesystem *filesystem)
 
 /* -------------------------------------------------- what the store tells us */
 
-static void on_changed(void *arg, const struct key *key)
+static void on_changed(void *arg, struct place *place)
 {
 	struct filesystem *filesystem = arg;
 
 	atomic_fetch_add(&filesystem->notify->events, 1);
 	pthread_mutex_lock(&filesystem->tree.lock);
 	filesystem->notify->counts.events++;
-	notify_changed(filesystem, key);
+	notify_changed(filesystem, place);
 	pthread_mutex_unlock(&filesystem->tree.lock);
 }
 
-static struct watched_namespace *find_namespace(const struct notify *notify, const char *namespace_id)
+bool notify_watches_names(const struct filesystem *filesystem, struct place *place)
 {
-	struct watched_namespace *found = notify->namespaces;
-
-	while (found && strcmp(found->id, namespace_id))
-		found = found->next;
-	return found;
-}
-
-bool notify_watches_names(const struct filesystem *filesystem, const char *namespace_id)
-{
-	const struct watched_namespace *found = find_namespace(filesystem->notify, namespace_id);
+	const struct place *namespace = place_at(place, PLACE_NAMESPACE);
+	const struct watched_namespace *found =
+		namespace ? (struct watched_namespace *)place_table_find(&filesystem->notify->namespaces, namespace) : NULL;
 
 	return found && found->watched;
 }
 
-static void set_names_watched(struct notify *notify, const char *namespace_id, bool watched)
+static void set_names_watched(struct notify *notify, struct place *namespace, bool watched)
 {
-	struct watched_namespace *found = find_namespace(notify, namespace_id);
+	struct watched_namespace *found = (struct watched_namespace *)place_table_find(&notify->namespaces, namespace);
 
 	if (!found) {
 		found = calloc(1, sizeof(*found));
 		if (!found)
 			return; /* compared from time to time, as if nobody told */
-		found->id = strdup(namespace_id);
-		if (!found->id) {
-			free(found);
-			return;
-		}
-		found->next = notify->namespaces;
-		notify->namespaces = found;
+		place_table_add(&notify->namespaces, &found->place_entry, namespace);
 	}
 	found->watched = watched;
 }
 
-void notify_visit_nodes(struct filesystem *filesystem, const char *namespace_id,
+static struct watched_namespace *next_namespace(const struct notify *notify, const struct watched_namespace *before)
+{
+	return (struct watched_namespace *)table_next(&notify->namespaces, before ? &before->place_entry.link : NULL);
+}
+
+void notify_visit_nodes(struct filesystem *filesystem, const struct place *namespace,
 			void (*visit)(struct filesystem *filesystem, struct node *node))
 {
 	struct tree *tree = &filesystem->tree;
 
-	for (size_t i = 0; i < tree->bucket_count; i++) {
-		for (struct node *node = tree->by_id[i]; node; node = node->next_by_id) {
-			const char *id = namespace_id ? tree_namespace_id(tree, node) : NULL;
-			if (!namespace_id || (id && !strcmp(id, namespace_id)))
+	for (size_t i = 0; i < tree->bucket_count; i++)
+		for (struct node *node = tree->by_id[i]; node; node = node->next_by_id)
+			if (!namespace || (node->place && place_at(node->place, PLACE_NAMESPACE) == namespace))
 				visit(filesystem, node);
-		}
-	}
 }
 
 /* What is known of its names may be wrong from now on, or was before. */
@@ -269,14 +255,14 @@ static void doubt_names(struct filesystem *filesystem, struct node *node)
 		notify_notice(filesystem, node, 0);
 }
 
-static void on_names_watched(void *arg, const char *namespace_id, bool watched)
+static void on_names_watched(void *arg, struct place *namespace, bool watched)
 {
 	struct filesystem *filesystem = arg;
 
 	atomic_fetch_add(&filesystem->notify->events, 1);
 	pthread_mutex_lock(&filesystem->tree.lock);
-	set_names_watched(filesystem->notify, namespace_id, watched);
-	notify_visit_nodes(filesystem, namespace_id, doubt_names);
+	set_names_watched(filesystem->notify, namespace, watched);
+	notify_visit_nodes(filesystem, namespace, doubt_names);
 	pthread_cond_signal(&filesystem->notify->woken);
 	pthread_mutex_unlock(&filesystem->tree.lock);
 }
@@ -315,7 +301,7 @@ static void on_live(void *arg, bool live)
 	pthread_mutex_lock(&filesystem->tree.lock);
 	notify->live = live;
 	if (!live) {
-		for (struct watched_namespace *each = notify->namespaces; each; each = each->next)
+		for (struct watched_namespace *each = NULL; (each = next_namespace(notify, each));)
 			each->watched = false;
 		notify_visit_nodes(filesystem, NULL, take_back);
 		forget_absent(filesystem);
@@ -359,12 +345,12 @@ void notify_free(struct filesystem *filesystem)
 		tree_drop(&filesystem->tree, node);
 	}
 	notify_free_notices(notify);
-	while (notify->namespaces) {
-		struct watched_namespace *first = notify->namespaces;
-		notify->namespaces = first->next;
-		free(first->id);
-		free(first);
+	for (struct watched_namespace *each = next_namespace(notify, NULL), *next; each; each = next) {
+		next = next_namespace(notify, each);
+		place_drop(each->place_entry.place);
+		free(each);
 	}
+	table_release(&notify->namespaces);
 	absent_destroy(&notify->absent);
 	pthread_cond_destroy(&notify->woken);
 	free(notify);
@@ -377,6 +363,6 @@ void notify_get_status(const struct filesystem *filesystem, struct notify_status
 
 	*ret_status = notify->counts;
 	ret_status->live = notify->live;
-	ret_status->queued = notify->notice_count;
+	ret_status->queued = notify->notices.count;
 	ret_status->absent = notify->absent.count;
 }

@@ -65,8 +65,8 @@ bool notify_is_told(const struct filesystem *filesystem, const struct node *node
 bool notify_add_absent(struct filesystem *filesystem, const struct node *parent, const char *name,
 		       bool name_possible);
 
-/* Does the store tell of all that appears or vanishes in the namespace? */
-bool notify_watches_names(const struct filesystem *filesystem, const char *namespace_id);
+/* Does the store tell of all that appears or vanishes in the namespace that this is, or is in? */
+bool notify_watches_names(const struct filesystem *filesystem, struct place *place);
 
 /* What the account may do is not what it was (rights_set_changed()); arg is the filesystem. No lock. */
 void notify_rights(void *arg);
@@ -87,7 +87,7 @@ void notify_found(struct filesystem *filesystem, struct node *node);
 void notify_removed(struct filesystem *filesystem, struct node *node);
 
 /* The config may have changed: fetches and compares it, soon. */
-void notify_changed(struct filesystem *filesystem, const struct key *key);
+void notify_changed(struct filesystem *filesystem, struct place *place);
 
 /* How many events there were. No lock. */
 unsigned notify_count_events(const struct filesystem *filesystem);

@@ -19,12 +19,7 @@
 #define UNTOLD_ATTEMPTS 5 /* for what is not watched after it was fetched: perhaps the server showed an old state */
 #define COMPARE_COST_FACTOR 10 /* comparing takes no more than that part of the time */
 
-/* ------------------------------------------------------------- the key queue */
-
-static struct notice **bucket_of(struct notify *notify, const struct key *key)
-{
-	return &notify->buckets[key_hash(key) % NOTIFY_BUCKETS];
-}
+/* ----------------------------------------------------------------- the queue */
 
 static void append_ready(struct notify *notify, struct notice *added)
 {
@@ -46,50 +41,33 @@ static void remove_delayed(struct notify *notify, struct notice *delayed)
 
 static void free_notice(struct notify *notify, struct notice *ended)
 {
-	struct notice **place = bucket_of(notify, ended->key);
-
-	while (*place != ended)
-		place = &(*place)->next_by_key;
-	*place = ended->next_by_key;
-	notify->notice_count--;
-	free(ended->key);
+	place_table_remove(&notify->notices, &ended->place_entry);
 	free(ended);
 }
 
 void notify_free_notices(struct notify *notify)
 {
-	for (size_t i = 0; i < NOTIFY_BUCKETS; i++)
-		while (notify->buckets[i])
-			free_notice(notify, notify->buckets[i]);
+	for (struct table_link *link; (link = table_next(&notify->notices, NULL));)
+		free_notice(notify, (struct notice *)link);
+	table_release(&notify->notices);
 }
 
-static struct notice *add_notice(struct notify *notify, const struct key *key)
+static struct notice *add_notice(struct notify *notify, struct place *place)
 {
-	struct notice *added = notify->notice_count < NOTICE_LIMIT ? calloc(1, sizeof(*added)) : NULL;
+	struct notice *added = notify->notices.count < NOTICE_LIMIT ? calloc(1, sizeof(*added)) : NULL;
 
-	if (!added)
-		return NULL;
-	added->key = key_copy(key);
-	if (!added->key) {
-		free(added);
-		return NULL;
-	}
-	struct notice **bucket = bucket_of(notify, key);
-	added->next_by_key = *bucket;
-	*bucket = added;
-	notify->notice_count++;
+	if (added)
+		place_table_add(&notify->notices, &added->place_entry, place);
 	return added;
 }
 
-void notify_changed(struct filesystem *filesystem, const struct key *key)
+void notify_changed(struct filesystem *filesystem, struct place *place)
 {
 	struct notify *notify = filesystem->notify;
-	struct notice *present = *bucket_of(notify, key);
+	struct notice *present = (struct notice *)place_table_find(&notify->notices, place);
 
-	while (present && !key_equals(present->key, key))
-		present = present->next_by_key;
 	if (!present) {
-		present = add_notice(notify, key);
+		present = add_notice(notify, place);
 		if (present)
 			append_ready(notify, present);
 		else
@@ -115,45 +93,42 @@ static bool is_stopping(void *arg)
 	return atomic_load(&notify->stopping);
 }
 
-/* A namespace's or group's directory, as far as it is in the tree; NULL. group NULL: the namespace's. */
-static struct node *find_directory(const struct tree *tree, const char *namespace_id, const char *group)
+/* A namespace's or group's directory, as far as it is in the tree; NULL. */
+static struct node *find_directory(const struct tree *tree, const struct place *place)
 {
-	struct node *node = tree->root;
+	const struct place *root = tree->root->place;
 
-	if (tree->namespace_id && strcmp(tree->namespace_id, namespace_id))
+	if (place == root)
+		return tree->root;
+	if (place->depth <= root->depth)
 		return NULL;
-	if (!tree->namespace_id)
-		node = tree_child(tree, node, namespace_id);
-	if (!node || !group)
-		return tree->group ? NULL : node;
-	if (tree->group)
-		return strcmp(tree->group, group) ? NULL : node;
-	return tree_child(tree, node, group);
+	struct node *parent = find_directory(tree, place->above);
+	return parent ? tree_child(tree, parent, place->name) : NULL;
 }
 
 /* Fetches a config that is no node; gives up the lock. */
-static int fetch(struct request *request, const struct key *key, struct version **ret_version)
+static int fetch(struct request *request, struct place *place, struct version **ret_version)
 {
 	request_unlock(request);
-	int error = store_get(request->filesystem->store, key, VERSION_ATTRIBUTES, &request->call, ret_version);
+	int error = store_get(request->filesystem->store, place, VERSION_ATTRIBUTES, &request->call, ret_version);
 	request_lock(request);
 	return error;
 }
 
 /* A config of a group that has no directory here yet. */
-static int refresh_group(struct request *request, const struct key *key)
+static int refresh_group(struct request *request, struct place *place)
 {
 	struct tree *tree = request_tree(request);
-	struct node *parent = find_directory(tree, key->namespace_id, NULL);
+	struct node *parent = find_directory(tree, place->above->above);
 	cleanup_version struct version *version = NULL;
 
-	if (!parent || !parent->lookup_count || !directory_name_fits(key->group))
+	if (!parent || !parent->lookup_count || !directory_name_fits(place->above->name))
 		return 0;
-	int error = fetch(request, key, &version);
-	parent = find_directory(tree, key->namespace_id, NULL);
-	if (error || !parent || tree_child(tree, parent, key->group))
+	int error = fetch(request, place, &version);
+	parent = find_directory(tree, place->above->above);
+	if (error || !parent || tree_child(tree, parent, place->above->name))
 		return error == -ENOENT ? 0 : error;
-	struct node *node = filesystem_add_node(request->filesystem, parent, key->group, NODE_GROUP);
+	struct node *node = filesystem_add_node(request->filesystem, parent, place->above->name, NODE_GROUP);
 	if (!node)
 		return -ENOMEM;
 	node_touch_names(parent);
@@ -172,31 +147,31 @@ static void verify_group(struct request *request, struct node *directory)
 }
 
 /* A name that is not there, as far as is known here. */
-static int refresh_absent(struct request *request, const struct key *key)
+static int refresh_absent(struct request *request, struct place *place)
 {
 	struct filesystem *filesystem = request->filesystem;
 	struct tree *tree = request_tree(request);
 	cleanup_version struct version *version = NULL;
-	int error = fetch(request, key, &version);
-	struct node *directory = find_directory(tree, key->namespace_id, key->group);
-	struct node *node = directory ? tree_child(tree, directory, key->data_id) : NULL;
+	int error = fetch(request, place, &version);
+	struct node *directory = find_directory(tree, place->above);
+	struct node *node = directory ? tree_child(tree, directory, place->name) : NULL;
 
-	if (!directory || node || grace_hides(filesystem, directory, key->data_id))
+	if (!directory || node || grace_hides(filesystem, directory, place->name))
 		return error == -ENOENT ? 0 : error;
 	if (error) {
 		/* What is not known to be absent any more can't be believed to be. */
-		if ((error != -ENOENT || !store_is_watched(filesystem->store, key)) &&
-		    absent_remove(&filesystem->notify->absent, directory->id, key->data_id))
-			touch_queue(filesystem, TOUCH_FORGET_ABSENT, directory, key->data_id, NULL);
+		if ((error != -ENOENT || !store_is_watched(filesystem->store, place)) &&
+		    absent_remove(&filesystem->notify->absent, directory->id, place->name))
+			touch_queue(filesystem, TOUCH_FORGET_ABSENT, directory, place->name, NULL);
 		if (store_error_is_outage(error))
 			directory->names_complete = false;
 		if (error == -ENOENT)
 			verify_group(request, directory);
 		return error == -ENOENT ? 0 : error;
 	}
-	if (!directory_name_fits(key->data_id))
+	if (!directory_name_fits(place->name))
 		return 0;
-	node = filesystem_add_node(filesystem, directory, key->data_id, NODE_CONFIG);
+	node = filesystem_add_node(filesystem, directory, place->name, NODE_CONFIG);
 	if (!node)
 		return -ENOMEM;
 	filesystem_show_version(filesystem, node, version);
@@ -229,20 +204,20 @@ static int refresh_node(struct request *request, struct node *node)
 	return error == -ENOENT ? 0 : error;
 }
 
-static int refresh(struct request *request, const struct key *key)
+static int refresh(struct request *request, struct place *place)
 {
 	struct tree *tree = request_tree(request);
-	struct node *directory = find_directory(tree, key->namespace_id, key->group);
-	struct node *node = directory ? tree_child(tree, directory, key->data_id) : NULL;
+	struct node *directory = find_directory(tree, place->above);
+	struct node *node = directory ? tree_child(tree, directory, place->name) : NULL;
 
 	request->filesystem->notify->counts.refreshed++;
 	if (!directory)
-		return tree->group ? 0 : refresh_group(request, key);
+		return refresh_group(request, place);
 	if (node && (node->kind != NODE_CONFIG || !notify_is_within_sight(node)))
 		return 0;
 	if (node)
 		return refresh_node(request, node);
-	return notify_is_within_sight(directory) ? refresh_absent(request, key) : 0;
+	return notify_is_within_sight(directory) ? refresh_absent(request, place) : 0;
 }
 
 /* How long until it is tried again; 0: never. */
@@ -255,7 +230,7 @@ static int64_t retry_delay_ms(const struct filesystem *filesystem, const struct 
 	if (store_error_is_outage(error) || error == -ENOMEM)
 		return delay_ms;
 	bool untold = !error && filesystem->notify->live && ran->attempts < UNTOLD_ATTEMPTS &&
-		      !store_is_watched(filesystem->store, ran->key);
+		      !store_is_watched(filesystem->store, ran->place_entry.place);
 	return untold ? delay_ms : 0;
 }
 
@@ -270,7 +245,7 @@ static void run_notice(struct filesystem *filesystem, struct notice *ran)
 	ran->state = NOTICE_RUNNING;
 	ran->again = false;
 	request_start_in_background(&request, filesystem, FETCH_TIMEOUT_MS, is_stopping, notify);
-	int error = refresh(&request, ran->key);
+	int error = refresh(&request, ran->place_entry.place);
 	if (ran->again) {
 		append_ready(notify, ran);
 		return;
@@ -356,8 +331,7 @@ static void make_names_due(struct filesystem *filesystem, struct node *node)
 {
 	if (!node->names_listed || !node->lookup_count)
 		return;
-	const char *namespace_id = tree_namespace_id(&filesystem->tree, node);
-	if (namespace_id && notify_watches_names(filesystem, namespace_id))
+	if (node->place && notify_watches_names(filesystem, node->place))
 		return;
 	node->names_due = true;
 	filesystem->notify->compare_now = true;
@@ -370,9 +344,8 @@ static void compare_contents(struct filesystem *filesystem, const struct node *d
 		if (node->kind != NODE_CONFIG || !*node->md5 || !*node->listed_md5 ||
 		    !strcmp(node->md5, node->listed_md5))
 			continue;
-		struct key key = tree_key(&filesystem->tree, directory, node->name);
-		if (!store_is_watched(filesystem->store, &key))
-			notify_changed(filesystem, &key);
+		if (!store_is_watched(filesystem->store, node->place))
+			notify_changed(filesystem, node->place);
 	}
 }
 
@@ -419,10 +392,8 @@ static void compare_everything(struct filesystem *filesystem)
 			continue;
 		request_start_in_background(&request, filesystem, FETCH_TIMEOUT_MS, is_stopping, notify);
 		int error = refresh_node(&request, node);
-		if (store_error_is_outage(error) && node->parent) {
-			struct key key = tree_key(&filesystem->tree, node->parent, node->name);
-			notify_changed(filesystem, &key);
-		}
+		if (store_error_is_outage(error) && node->parent && node->place)
+			notify_changed(filesystem, node->place);
 	}
 	release_list(filesystem, &list);
 }

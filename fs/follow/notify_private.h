@@ -15,16 +15,13 @@
 #include "fs/follow/notify.h"
 #include "util/thread.h"
 
-#define NOTIFY_BUCKETS 1024
-
 /* What is to be raised once the kernel has forgotten what it knew; bits of node->wake. */
 enum { WAKE_CONTENT = 1, WAKE_ATTRIBUTES = 2 };
 
 /* A config that is to be fetched. */
 struct notice {
+	struct place_entry place_entry; /* first */
 	struct notice *next; /* in the queue, or among the delayed ones */
-	struct notice *next_by_key; /* in the bucket */
-	struct key *key;
 	enum { NOTICE_READY, NOTICE_RUNNING, NOTICE_DELAYED } state;
 	bool again; /* told once more while it ran */
 	unsigned attempts;
@@ -32,8 +29,7 @@ struct notice {
 };
 
 struct watched_namespace {
-	struct watched_namespace *next;
-	char *id;
+	struct place_entry place_entry; /* first */
 	bool watched;
 };
 
@@ -47,13 +43,12 @@ struct notify {
 	struct node *first_noticed, **last_noticed; /* held; what the kernel is to forget */
 	struct notice *first, **last;
 	struct notice *delayed;
-	struct notice *buckets[NOTIFY_BUCKETS];
-	size_t notice_count;
+	struct table notices; /* all, by place */
 	bool compare_all;
 	int64_t compare_due_ms; /* the names that are not told of */
 	bool compare_now; /* some directory's names are due */
 
-	struct watched_namespace *namespaces;
+	struct table namespaces; /* struct watched_namespace by place */
 	struct absent_names absent;
 	struct notify_status counts;
 };
@@ -68,7 +63,7 @@ void notify_run_noticed(struct filesystem *filesystem);
 bool notify_is_within_sight(const struct node *node);
 
 /* Calls visit for each node (of a namespace, unless NULL). It must not free any. */
-void notify_visit_nodes(struct filesystem *filesystem, const char *namespace_id,
+void notify_visit_nodes(struct filesystem *filesystem, const struct place *namespace,
 			void (*visit)(struct filesystem *filesystem, struct node *node));
 
 /* What is known of the names of all directories may be wrong; and of those that the kernel believes to be absent. */

@@ -30,7 +30,7 @@ struct shares {
  * With identity=caller everybody asks for himself: no more is taken away from what his own account may do. Who is in the list
  * without rights must be there too, or the entry of a group would be his.
  */
-static void find_shares_of_callers(const struct filesystem *filesystem, const struct rights_place *place,
+static void find_shares_of_callers(const struct filesystem *filesystem, struct place *place,
 				   bool is_directory, struct shares *ret_shares)
 {
 	unsigned ceiling = RIGHT_READ | (filesystem->read_only ? 0 : RIGHT_WRITE) | (is_directory ? RIGHT_ENTER : 0);
@@ -54,7 +54,7 @@ static void find_shares_of_callers(const struct filesystem *filesystem, const st
 	*ret_shares = shares;
 }
 
-static void find_shares(const struct filesystem *filesystem, const struct rights_place *place, bool is_directory,
+static void find_shares(const struct filesystem *filesystem, struct place *place, bool is_directory,
 			struct shares *ret_shares)
 {
 	if (filesystem->identities) {
@@ -85,7 +85,7 @@ static void find_shares(const struct filesystem *filesystem, const struct rights
 	*ret_shares = shares;
 }
 
-mode_t acl_mode(const struct filesystem *filesystem, const struct node *node, const struct rights_place *place)
+mode_t acl_mode(const struct filesystem *filesystem, const struct node *node, struct place *place)
 {
 	struct shares shares;
 
@@ -143,16 +143,17 @@ static int append_all(const struct filesystem *filesystem, const struct shares *
 int acl_append(const struct filesystem *filesystem, const struct node *node, bool is_default,
 	       struct buffer *ret_value)
 {
-	struct rights_place place;
+	struct place *own = node_linked_place(node);
 	struct shares shares;
 	mode_t mode;
 
-	if (!filesystem->per_user || !attributes_place(filesystem, node, &place) ||
-	    (is_default && (!place.group || place.data_id)))
+	if (!filesystem->per_user || !own || (is_default && own->depth != PLACE_GROUP))
 		return -ENODATA;
-	if (is_default)
-		place.data_id = "*"; /* as a grant for the whole group has it */
-	find_shares(filesystem, &place, !is_default && node_is_directory(node), &shares);
+	/* "*": as a grant for the whole group has it. */
+	cleanup_place struct place *place = is_default ? place_below(own, "*") : place_hold(own);
+	if (!place)
+		return -ENOMEM;
+	find_shares(filesystem, place, !is_default && node_is_directory(node), &shares);
 	if (is_default)
 		mode = ((shares.owner << 6) & ~filesystem->umask) | (shares.named | shares.group) << 3 | shares.other;
 	else
@@ -239,7 +240,7 @@ static int find_groups(const struct request *request, gid_t **ret_groups)
 	return found < count ? (found > 0 ? found : 0) : count;
 }
 
-int acl_check_caller(const struct request *request, const struct rights_place *place, unsigned rights)
+int acl_check_caller(const struct request *request, struct place *place, unsigned rights)
 {
 	const struct filesystem *filesystem = request->filesystem;
 	cleanup_free gid_t *groups = NULL;
@@ -261,11 +262,4 @@ int acl_check_caller(const struct request *request, const struct rights_place *p
 		has |= access_rights(shares.access, true, groups[i]) | (groups[i] == filesystem->gid ? shares.group : 0);
 	access_drop(shares.access);
 	return (has & shares.ceiling & rights) == rights ? 0 : -EACCES;
-}
-
-int acl_check_caller_key(const struct request *request, const struct key *key, unsigned rights)
-{
-	const struct rights_place place = { key->namespace_id, key->group, key->data_id };
-
-	return acl_check_caller(request, &place, rights);
 }

@@ -27,7 +27,7 @@
 #define ACL_DEFAULT_NAME "system.posix_acl_default"
 
 /* The permission bits of a node of the store, before what chmod left. */
-mode_t acl_mode(const struct filesystem *filesystem, const struct node *node, const struct rights_place *place);
+mode_t acl_mode(const struct filesystem *filesystem, const struct node *node, struct place *place);
 
 /*
  * Appends the ACL as the kernel wants it: of the node, or (is_default) what a new config in that directory would have, unless a
@@ -46,7 +46,6 @@ int acl_set(const struct filesystem *filesystem, struct node *node, const void *
  * May the user who asks do that at the place? 0 or -EACCES; 0 where the modes are not per user, and for root, whom the kernel
  * would not keep back either. Reads /proc.
  */
-int acl_check_caller(const struct request *request, const struct rights_place *place, unsigned rights);
-int acl_check_caller_key(const struct request *request, const struct key *key, unsigned rights);
+int acl_check_caller(const struct request *request, struct place *place, unsigned rights);
 
 #endif

@@ -18,43 +18,16 @@ static mode_t type_of(const struct node *node)
 	return node->kind == NODE_SCRATCH_LINK ? S_IFLNK : S_IFREG;
 }
 
-bool attributes_place(const struct filesystem *filesystem, const struct node *node,
-		      struct rights_place *ret_place)
-{
-	const struct tree *tree = &filesystem->tree;
-
-	if (node->kind != NODE_ROOT && !node->parent)
-		return false;
-	switch (node->kind) {
-	case NODE_ROOT:
-	case NODE_NAMESPACE:
-	case NODE_GROUP:
-		*ret_place = (struct rights_place){ tree_namespace_id(tree, node), tree_group(tree, node), NULL };
-		return true;
-	case NODE_CONFIG: {
-		const struct key key = tree_key(tree, node->parent, node->name);
-		*ret_place = (struct rights_place){ key.namespace_id, key.group, key.data_id };
-		return true;
-	}
-	case NODE_SCRATCH_FILE:
-	case NODE_SCRATCH_LINK:
-	case NODE_SCRATCH_DIRECTORY:
-	case NODE_STATUS:
-		break;
-	}
-	return false;
-}
-
 /* The most that can be shown of a node of the store. */
 static mode_t granted_mode(const struct filesystem *filesystem, const struct node *node)
 {
-	struct rights_place place;
+	struct place *place = node_linked_place(node);
 	unsigned bits = RIGHT_READ | RIGHT_WRITE;
 
-	if (attributes_place(filesystem, node, &place)) {
+	if (place) {
 		if (filesystem->per_user)
-			return acl_mode(filesystem, node, &place);
-		bits = rights_peek(filesystem->rights, &place);
+			return acl_mode(filesystem, node, place);
+		bits = rights_peek(filesystem->rights, place);
 	} else if (filesystem->per_user) {
 		return 0600 & ~filesystem->umask; /* it has no name any more */
 	}
@@ -83,14 +56,10 @@ void attributes_set_mode(const struct filesystem *filesystem, struct node *node,
 
 int attributes_load_rights(struct request *request, struct node *node)
 {
-	struct rights_place borrowed;
+	cleanup_place struct place *place = place_hold(node_linked_place(node));
 
-	if (!attributes_place(request->filesystem, node, &borrowed) ||
-	    filesystem_are_rights_known(request->filesystem, &borrowed, RIGHT_READ | RIGHT_WRITE))
+	if (!place || filesystem_are_rights_known(request->filesystem, place, RIGHT_READ | RIGHT_WRITE))
 		return 0;
-	cleanup_free struct rights_place *place = rights_place_copy(&borrowed);
-	if (!place)
-		return -ENOMEM;
 	node_hold(node);
 	request_unlock(request);
 	int error = filesystem_load_rights(request->filesystem, place, RIGHT_READ | RIGHT_WRITE, &request->call);
@@ -130,12 +99,10 @@ void attributes_fill(const struct filesystem *filesystem, struct node *node, pid
 
 static double timeout_s(const struct filesystem *filesystem, struct node *node)
 {
-	struct rights_place place;
-
 	if (!notify_is_told(filesystem, node) || filesystem->identities)
 		return KERNEL_CACHE_S;
 	node->given_long = true;
-	if (attributes_place(filesystem, node, &place) && !rights_are_followed(filesystem->rights, &place))
+	if (node->place && !rights_are_followed(filesystem->rights, node->place))
 		return (double)rights_fresh_ms(filesystem->rights) / 1000;
 	return NOTIFY_LONG_S;
 }
@@ -166,19 +133,16 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 	struct tree *tree = request_tree(request);
 	cleanup_version struct version *version = NULL;
 
-	if (!node->parent)
+	if (!node->parent || !node->place)
 		return -ENOENT;
 	if (!node->stored && node->draft) {
 		*ret_version = NULL;
 		return 0;
 	}
-	struct key borrowed = tree_key(tree, node->parent, node->name);
-	cleanup_free struct key *key = key_copy(&borrowed);
-	if (!key)
-		return -ENOMEM;
+	cleanup_place struct place *place = place_hold(node->place);
 	node_hold(node);
 	request_unlock(request);
-	int error = store_get(request->filesystem->store, key, part, &request->call, &version);
+	int error = store_get(request->filesystem->store, place, part, &request->call, &version);
 	request_lock(request);
 	if (!error)
 		filesystem_show_version(request->filesystem, node, version);

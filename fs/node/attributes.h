@@ -20,9 +20,6 @@ mode_t attributes_mode(const struct filesystem *filesystem, const struct node *n
  */
 void attributes_set_mode(const struct filesystem *filesystem, struct node *node, mode_t mode);
 
-/* The place that a linked node of the store is; false for scratch files and the like. Valid while the lock is held. */
-bool attributes_place(const struct filesystem *filesystem, const struct node *node, struct rights_place *ret_place);
-
 /*
  * Makes sure that the rights at a linked node are known, as far as the server tells in time; with the lock, which is given up
  * meanwhile. 0, -EINTR or -ENOMEM.

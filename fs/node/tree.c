@@ -12,8 +12,6 @@
 int tree_init(struct tree *tree, const char *namespace_id, const char *group)
 {
 	memset(tree, 0, sizeof(*tree));
-	tree->namespace_id = namespace_id;
-	tree->group = group;
 	tree->next_id = 1;
 	tree->bucket_count = FIRST_BUCKETS;
 	tree->by_id = calloc(tree->bucket_count, sizeof(*tree->by_id));
@@ -22,7 +20,9 @@ int tree_init(struct tree *tree, const char *namespace_id, const char *group)
 	clock_init_condition(&tree->changed);
 	if (tree->by_id && tree->by_name)
 		tree->root = tree_add(tree, NULL, "", NODE_ROOT);
-	if (!tree->root) {
+	if (tree->root)
+		tree->root->place = place_new(namespace_id, group, NULL);
+	if (!tree->root || !tree->root->place) {
 		tree_destroy(tree);
 		return -ENOMEM;
 	}
@@ -42,24 +42,23 @@ bool node_is_scratch(const struct node *node)
 	       node->kind == NODE_SCRATCH_DIRECTORY;
 }
 
-enum directory_level tree_level(const struct tree *tree, const struct node *node)
+enum directory_level node_level(const struct node *node)
 {
-	switch (node->kind) {
-	case NODE_ROOT:
-		return tree->group ? LEVEL_CONFIGS : tree->namespace_id ? LEVEL_GROUPS : LEVEL_NAMESPACES;
-	case NODE_NAMESPACE:
-		return LEVEL_GROUPS;
-	case NODE_GROUP:
-		return LEVEL_CONFIGS;
-	case NODE_SCRATCH_DIRECTORY:
-		return LEVEL_SCRATCH;
-	case NODE_CONFIG:
-	case NODE_SCRATCH_FILE:
-	case NODE_SCRATCH_LINK:
-	case NODE_STATUS:
-		break;
-	}
-	return LEVEL_NONE;
+	static const enum directory_level levels[] = {
+		[PLACE_TOP] = LEVEL_NAMESPACES,
+		[PLACE_NAMESPACE] = LEVEL_GROUPS,
+		[PLACE_GROUP] = LEVEL_CONFIGS,
+		[PLACE_CONFIG] = LEVEL_NONE,
+	};
+
+	if (node->place)
+		return levels[node->place->depth];
+	return node->kind == NODE_SCRATCH_DIRECTORY ? LEVEL_SCRATCH : LEVEL_NONE;
+}
+
+struct place *node_linked_place(const struct node *node)
+{
+	return node->parent || node->kind == NODE_ROOT ? node->place : NULL;
 }
 
 /* ------------------------------------------------------------------ buckets */
@@ -181,6 +180,11 @@ static void unlink_child(struct tree *tree, struct node *node)
 	node->parent = NULL;
 }
 
+static bool has_place(enum node_kind kind)
+{
+	return kind == NODE_NAMESPACE || kind == NODE_GROUP || kind == NODE_CONFIG;
+}
+
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind)
 {
 	struct node *node = calloc(1, sizeof(*node));
@@ -188,7 +192,11 @@ struct node *tree_add(struct tree *tree, struct node *parent, const char *name, 
 	if (!node)
 		return NULL;
 	node->name = strdup(name);
-	if (!node->name) {
+	if (has_place(kind))
+		node->place = place_below(parent->place, name);
+	if (!node->name || (has_place(kind) && !node->place)) {
+		place_drop(node->place);
+		free(node->name);
 		free(node);
 		return NULL;
 	}
@@ -216,6 +224,7 @@ static void free_node(struct tree *tree, struct node *node)
 	listing_drop(node->merged);
 	version_drop(node->last_commit);
 	free(node->error_text);
+	place_drop(node->place);
 	free(node->name);
 	free(node);
 	tree->node_count--;
@@ -248,13 +257,19 @@ void tree_unlink(struct tree *tree, struct node *node)
 int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name)
 {
 	char *copy = strdup(name);
+	struct place *place = has_place(node->kind) ? place_below(parent->place, name) : NULL;
 
-	if (!copy)
+	if (!copy || (has_place(node->kind) && !place)) {
+		place_drop(place);
+		free(copy);
 		return -ENOMEM;
+	}
 	if (node->parent)
 		unlink_child(tree, node);
 	free(node->name);
+	place_drop(node->place);
 	node->name = copy;
+	node->place = place;
 	link_child(tree, node, parent);
 	return 0;
 }
@@ -327,29 +342,6 @@ int tree_wait(struct tree *tree, struct call *call)
 }
 
 /* -------------------------------------------------------------------- names */
-
-const char *tree_namespace_id(const struct tree *tree, const struct node *node)
-{
-	if (tree->namespace_id)
-		return tree->namespace_id;
-	while (node && node->kind != NODE_NAMESPACE)
-		node = node->parent;
-	return node ? node->name : NULL;
-}
-
-const char *tree_group(const struct tree *tree, const struct node *node)
-{
-	if (tree->group)
-		return tree->group;
-	while (node && node->kind != NODE_GROUP)
-		node = node->parent;
-	return node ? node->name : NULL;
-}
-
-struct key tree_key(const struct tree *tree, const struct node *directory, const char *name)
-{
-	return (struct key){ tree_namespace_id(tree, directory), tree_group(tree, directory), name };
-}
 
 void node_set_error(struct node *node, const char *reason)
 {

@@ -20,7 +20,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "model/key.h"
+#include "model/place.h"
 #include "model/version.h"
 #include "util/buffer.h"
 #include "util/call.h"
@@ -52,6 +52,11 @@ struct node {
 	enum node_kind kind;
 	struct node *parent; /* NULL: the root, or unlinked */
 	char *name;
+	/*
+	 * What the store knows it by: of the root, namespaces, groups and configs. It stays after the node is unlinked, so a node
+	 * that is gone can be asked too. NULL: it is none of the store's.
+	 */
+	struct place *place;
 	uint64_t lookup_count; /* how often the kernel was told of it */
 	unsigned references; /* open handles and background work */
 	struct node *next_by_id, *next_by_name; /* in the buckets */
@@ -134,9 +139,6 @@ struct tree {
 	size_t bucket_count; /* of each */
 	size_t node_count;
 
-	/* What the root is: both NULL, the first, or both. */
-	const char *namespace_id, *group;
-
 	struct vanished vanished[VANISHED_COUNT]; /* the last ones */
 	unsigned vanished_next;
 
@@ -155,7 +157,10 @@ enum directory_level {
 	LEVEL_SCRATCH, /* in memory only */
 	LEVEL_NONE, /* not a directory */
 };
-enum directory_level tree_level(const struct tree *tree, const struct node *node);
+enum directory_level node_level(const struct node *node);
+
+/* Its place, if it is linked and one of the store's; NULL: it is not. */
+struct place *node_linked_place(const struct node *node);
 
 bool node_is_directory(const struct node *node);
 bool node_is_scratch(const struct node *node);
@@ -168,7 +173,10 @@ struct node *tree_find(const struct tree *tree, uint64_t id);
 
 struct node *tree_child(const struct tree *tree, const struct node *parent, const char *name);
 
-/* Makes a linked node. NULL without memory. There must be no child of that name. */
+/*
+ * Makes a linked node. NULL without memory. There must be no child of that name; namespaces, groups and configs are made in what
+ * has a place.
+ */
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind);
 
 /* Takes the name away; the node lives on while it is used. Children of a directory go with it. */
@@ -200,16 +208,6 @@ void tree_forget(struct tree *tree, uint64_t id, uint64_t count);
 
 /* Waits for a broadcast of changed for at most a slice of the call; 0, -ETIMEDOUT or -EINTR. */
 int tree_wait(struct tree *tree, struct call *call);
-
-/*
- * The names that the store knows a linked node by; NULL where the node is not so deep. Valid while the lock is held:
- * copy with key_copy().
- */
-const char *tree_namespace_id(const struct tree *tree, const struct node *node);
-const char *tree_group(const struct tree *tree, const struct node *node);
-
-/* The key of the config called name in directory (LEVEL_CONFIGS). Valid while the lock is held. */
-struct key tree_key(const struct tree *tree, const struct node *directory, const char *name);
 
 /* Remembers why a read failed; NULL: it did not. */
 void node_set_error(struct node *node, const char *reason);

@@ -245,7 +245,7 @@ void draft_show_committed(struct node *node, struct version *version, struct tim
 
 /* What a commit carries while the lock is not held. */
 struct commit {
-	struct key *key;
+	struct place *place;
 	struct buffer content;
 	struct version *base;
 	bool blind;
@@ -257,22 +257,19 @@ struct commit {
 
 static void commit_release(struct commit *commit)
 {
-	free(commit->key);
+	place_drop(commit->place);
 	buffer_wipe(&commit->content);
 	version_drop(commit->base);
 	version_drop(commit->theirs);
 }
 
-static int commit_prepare(const struct filesystem *filesystem, const struct node *node,
-			  struct commit *commit)
+static int commit_prepare(const struct node *node, struct commit *commit)
 {
 	const struct draft *draft = node->draft;
-	struct key key = tree_key(&filesystem->tree, node->parent, node->name);
 
 	commit->content.memory = draft->content.memory;
-	commit->key = key_copy(&key);
-	if (!commit->key ||
-	    buffer_append(&commit->content, draft->content.data, draft->content.size))
+	commit->place = place_hold(node->place);
+	if (buffer_append(&commit->content, draft->content.data, draft->content.size))
 		return -ENOMEM;
 	commit->blind = draft->blind;
 	commit->base = draft->blind ? NULL : version_hold(draft->base);
@@ -310,7 +307,7 @@ static void commit_finish(struct node *node, struct commit *commit, struct versi
 	}
 }
 
-void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct version *base,
+void draft_load_theirs(struct filesystem *filesystem, struct place *place, const struct version *base,
 		       const struct call *call, struct version **ret_theirs)
 {
 	struct call part;
@@ -319,7 +316,7 @@ void draft_load_theirs(struct filesystem *filesystem, const struct key *key, con
 	call_start_part(&part, call, THEIRS_TIMEOUT_MS);
 	for (;;) {
 		struct version *theirs = NULL;
-		if (store_get(filesystem->store, key, VERSION_WHOLE, &part, &theirs))
+		if (store_get(filesystem->store, place, VERSION_WHOLE, &part, &theirs))
 			return;
 		if (!base || strcmp(theirs->md5, base->md5)) {
 			*ret_theirs = theirs;
@@ -338,22 +335,22 @@ static int commit_store(struct filesystem *filesystem, struct commit *commit, st
 		.content = commit->content.data,
 		.size = commit->content.size,
 		.base = commit->base,
-		.new_type = name_type(commit->key->data_id),
+		.new_type = name_type(place_data_id(commit->place)),
 		.blind = commit->blind,
 	};
-	char text[KEY_TEXT_SIZE];
+	char text[PLACE_TEXT_SIZE];
 	/* Whoever closes last, or has it saved later: it is what the writer wrote. */
 	call->uid = commit->writer.uid;
 	filesystem_grant_time(call, commit->content.size);
-	int error = store_put(filesystem->store, commit->key, &put, call, ret_version);
+	int error = store_put(filesystem->store, commit->place, &put, call, ret_version);
 
-	key_format(commit->key, text, sizeof(text));
+	place_format(commit->place, text, sizeof(text));
 	if (error)
 		log_error("%s: not saved: %s", text, call->reason);
 	else
 		log_info("%s: saved, %zu bytes", text, commit->content.size);
 	if (error == -EBUSY)
-		draft_load_theirs(filesystem, commit->key, commit->base, call, &commit->theirs);
+		draft_load_theirs(filesystem, commit->place, commit->base, call, &commit->theirs);
 	return error;
 }
 
@@ -361,7 +358,7 @@ static void commit_fail(struct filesystem *filesystem, struct node *node, const 
 			const char *reason)
 {
 	const struct unsaved unsaved = {
-		.key = commit->key,
+		.place = commit->place,
 		.yours = commit->content.data,
 		.size = commit->content.size,
 		.base = commit->base,
@@ -389,7 +386,7 @@ int draft_commit(struct filesystem *filesystem, struct node *node, struct call *
 		return error;
 	if (draft_is_blank(node))
 		return call_fail(call, -EINVAL, "%s: a config can't be empty", node->name);
-	error = commit_prepare(filesystem, node, &commit);
+	error = commit_prepare(node, &commit);
 	if (error)
 		goto out;
 	if (content_equals(commit.base, &commit.content)) {
@@ -412,7 +409,7 @@ int draft_commit(struct filesystem *filesystem, struct node *node, struct call *
 		commit_finish(node, &commit, version);
 		/* Who was woken by the writes has read what was there before. */
 		notify_content(filesystem, node);
-		unsaved_forget(filesystem, commit.key, commit.content.data, commit.content.size);
+		unsaved_forget(filesystem, commit.place, commit.content.data, commit.content.size);
 	}
 	tree_drop(tree, node);
 out:
@@ -430,7 +427,7 @@ void draft_keep_all(struct filesystem *filesystem)
 			if (node->kind != NODE_CONFIG || !node->parent || !draft_is_dirty(node) ||
 			    draft_is_blank(node))
 				continue;
-			if (commit_prepare(filesystem, node, &commit))
+			if (commit_prepare(node, &commit))
 				log_error("%s: out of memory, what was written is lost", node->name);
 			else
 				commit_fail(filesystem, node, &commit, "unmounted while it was written");

@@ -119,7 +119,7 @@ void draft_drop(struct node *node);
 int draft_commit(struct filesystem *filesystem, struct node *node, struct call *call);
 
 /* What the store has instead, for a save that conflicts; best effort. Without the lock. */
-void draft_load_theirs(struct filesystem *filesystem, const struct key *key, const struct version *base,
+void draft_load_theirs(struct filesystem *filesystem, struct place *place, const struct version *base,
 		       const struct call *call, struct version **ret_theirs);
 
 /* Keeps the text of all drafts that were not saved when the program ends. */

@@ -171,19 +171,18 @@ size_t grace_count_removals(const struct filesystem *filesystem)
 static int run_removal(struct filesystem *filesystem, struct task *task, struct call *call)
 {
 	struct tree *tree = &filesystem->tree;
-	struct key borrowed = tree_key(tree, task->node, task->name);
-	cleanup_free struct key *key = key_copy(&borrowed);
-	char text[KEY_TEXT_SIZE];
+	cleanup_place struct place *place = place_below(task->node->place, task->name);
+	char text[PLACE_TEXT_SIZE];
 	uid_t caller = call->uid;
 	int error = -ENOMEM;
 
-	if (key) {
+	if (place) {
 		task->running = true;
 		call->uid = task->uid;
 		pthread_mutex_unlock(&tree->lock);
-		error = store_remove(filesystem->store, key, task->base, call);
+		error = store_remove(filesystem->store, place, task->base, call);
 		call->uid = caller;
-		key_format(key, text, sizeof(text));
+		place_format(place, text, sizeof(text));
 		if (error)
 			log_error("%s: not removed: %s", text, call->reason);
 		else
@@ -197,12 +196,14 @@ static int run_removal(struct filesystem *filesystem, struct task *task, struct 
 
 static void show_again(struct filesystem *filesystem, struct task *task)
 {
-	struct key key = tree_key(&filesystem->tree, task->node, task->name);
-	char text[KEY_TEXT_SIZE];
+	cleanup_place struct place *place = place_below(task->node->place, task->name);
+	char text[PLACE_TEXT_SIZE];
 
-	log_info("%s: was renamed to a name that is only in memory; it stays on the server",
-		 key_format(&key, text, sizeof(text)));
-	notify_changed(filesystem, &key);
+	if (place) {
+		log_info("%s: was renamed to a name that is only in memory; it stays on the server",
+			 place_format(place, text, sizeof(text)));
+		notify_changed(filesystem, place);
+	}
 	remove_task(filesystem, task);
 }
 

@@ -84,6 +84,8 @@ int scratch_from_config(struct tree *tree, struct node *node, const void *data, 
 	tree->scratch_size += size;
 	tree->scratch_count++;
 	node->kind = NODE_SCRATCH_FILE;
+	place_drop(node->place);
+	node->place = NULL;
 	node->created_ms = clock_monotonic_ms();
 	node->error = 0;
 	node->stored = false;
@@ -93,10 +95,11 @@ int scratch_from_config(struct tree *tree, struct node *node, const void *data, 
 	return 0;
 }
 
-void scratch_to_config(struct tree *tree, struct node *node)
+void scratch_to_config(struct tree *tree, struct node *node, struct place *place)
 {
 	tree->scratch_size -= node->content.size;
 	tree->scratch_count--;
 	buffer_wipe(&node->content);
 	node->kind = NODE_CONFIG;
+	node->place = place_hold(place);
 }

@@ -26,7 +26,7 @@ int scratch_resize(struct tree *tree, struct node *node, size_t size);
 /* A config that was renamed to a scratch name becomes a scratch file with that content. 0 or -ENOMEM. */
 int scratch_from_config(struct tree *tree, struct node *node, const void *data, size_t size);
 
-/* A scratch file becomes a config: it gives up its content. */
-void scratch_to_config(struct tree *tree, struct node *node);
+/* A scratch file becomes the config of that place: it gives up its content. */
+void scratch_to_config(struct tree *tree, struct node *node, struct place *place);
 
 #endif

@@ -27,7 +27,7 @@
 struct record {
 	struct record *next; /* older */
 	struct node *node; /* held */
-	struct key *key;
+	struct place *place;
 	char md5[HASH_MD5_HEX_SIZE]; /* of yours */
 	size_t size; /* of all files */
 };
@@ -82,7 +82,7 @@ static void write_to_disk(const struct unsaved_list *list, const struct record *
 	const char *name = record->node->name;
 	int error = 0;
 
-	if (list->descriptor < 0 || record->node->content.memory || name_is_cipher(record->key->data_id))
+	if (list->descriptor < 0 || record->node->content.memory || name_is_cipher(place_data_id(record->place)))
 		return;
 	if (mkdirat(list->descriptor, name, RECORD_DIRECTORY_MODE))
 		error = -errno;
@@ -141,7 +141,7 @@ static void free_record(struct filesystem *filesystem, struct record *record)
 			tree_unlink(&filesystem->tree, record->node);
 		tree_drop(&filesystem->tree, record->node);
 	}
-	free(record->key);
+	place_drop(record->place);
 	free(record);
 }
 
@@ -170,35 +170,35 @@ static void drop_record(struct filesystem *filesystem, struct record *record)
 static void drop_oldest(struct filesystem *filesystem)
 {
 	struct record *oldest = filesystem->unsaved->newest;
-	char text[KEY_TEXT_SIZE];
+	char text[PLACE_TEXT_SIZE];
 
 	while (oldest->next)
 		oldest = oldest->next;
 	log_error("%s: the text of a failed save is dropped, there are too many newer ones: %s",
-		  key_format(oldest->key, text, sizeof(text)), oldest->node->name);
+		  place_format(oldest->place, text, sizeof(text)), oldest->node->name);
 	drop_record(filesystem, oldest);
 }
 
-static struct record *new_record(struct filesystem *filesystem, const char *name, const struct key *key,
+static struct record *new_record(struct filesystem *filesystem, const char *name, struct place *place,
 				 uid_t uid, gid_t gid)
 {
 	struct record *record = calloc(1, sizeof(*record));
 
 	if (!record)
 		return NULL;
-	record->key = key_copy(key);
+	record->place = place_hold(place);
 	record->node = add_node(filesystem, filesystem->unsaved->directory, name, NODE_SCRATCH_DIRECTORY, uid,
 				gid);
 	if (record->node)
 		node_hold(record->node);
-	if (record->key && record->node)
+	if (record->node)
 		return record;
 	free_record(filesystem, record);
 	return NULL;
 }
 
 /* "20261121T195959.123-1-app.yaml": the time first, so that ls sorts by it. */
-static void make_name(struct unsaved_list *list, const struct key *key, char *name, size_t size)
+static void make_name(struct unsaved_list *list, struct place *place, char *name, size_t size)
 {
 	struct timespec now = clock_now();
 	struct tm parts;
@@ -207,7 +207,7 @@ static void make_name(struct unsaved_list *list, const struct key *key, char *na
 	gmtime_r(&now.tv_sec, &parts);
 	strftime(time_text, sizeof(time_text), "%Y%m%dT%H%M%S", &parts);
 	snprintf(name, size, "%s.%03ld-%u-%.200s", time_text, now.tv_nsec / 1000000, ++list->number,
-		 key->data_id);
+		 place_data_id(place));
 }
 
 static int fill_record(struct filesystem *filesystem, struct record *record, const struct unsaved *unsaved)
@@ -215,8 +215,8 @@ static int fill_record(struct filesystem *filesystem, struct record *record, con
 	const struct version *base = unsaved->base, *theirs = unsaved->theirs;
 	cleanup_buffer struct buffer why = BUFFER_INIT;
 	int error = buffer_append_format(&why, "%s\nnamespace=%s\ngroup=%s\ndataId=%s\nwriter=%u:%u\n",
-					 unsaved->reason, unsaved->key->namespace_id, unsaved->key->group,
-					 unsaved->key->data_id, (unsigned)unsaved->uid,
+					 unsaved->reason, place_namespace_id(unsaved->place), place_group(unsaved->place),
+					 place_data_id(unsaved->place), (unsigned)unsaved->uid,
 					 (unsigned)unsaved->gid);
 
 	if (!error)
@@ -230,7 +230,7 @@ static int fill_record(struct filesystem *filesystem, struct record *record, con
 	return error ? error : hash_md5_hex(unsaved->yours, unsaved->size, record->md5);
 }
 
-static struct record *find_text(const struct filesystem *filesystem, const struct key *key, const void *data,
+static struct record *find_text(const struct filesystem *filesystem, struct place *place, const void *data,
 				size_t size)
 {
 	char md5[HASH_MD5_HEX_SIZE];
@@ -238,7 +238,7 @@ static struct record *find_text(const struct filesystem *filesystem, const struc
 	if (!filesystem->unsaved->newest || hash_md5_hex(data, size, md5))
 		return NULL;
 	struct record *record = filesystem->unsaved->newest;
-	while (record && (strcmp(record->md5, md5) || !key_equals(record->key, key)))
+	while (record && (strcmp(record->md5, md5) || record->place != place))
 		record = record->next;
 	return record;
 }
@@ -246,14 +246,14 @@ static struct record *find_text(const struct filesystem *filesystem, const struc
 void unsaved_keep(struct filesystem *filesystem, const struct unsaved *unsaved)
 {
 	struct unsaved_list *list = filesystem->unsaved;
-	char name[256], text[KEY_TEXT_SIZE];
-	struct record *same = find_text(filesystem, unsaved->key, unsaved->yours, unsaved->size);
+	char name[256], text[PLACE_TEXT_SIZE];
+	struct record *same = find_text(filesystem, unsaved->place, unsaved->yours, unsaved->size);
 
 	if (same)
 		drop_record(filesystem, same); /* the reason may be another one now */
-	key_format(unsaved->key, text, sizeof(text));
-	make_name(list, unsaved->key, name, sizeof(name));
-	struct record *record = new_record(filesystem, name, unsaved->key, unsaved->uid, unsaved->gid);
+	place_format(unsaved->place, text, sizeof(text));
+	make_name(list, unsaved->place, name, sizeof(name));
+	struct record *record = new_record(filesystem, name, unsaved->place, unsaved->uid, unsaved->gid);
 	if (record)
 		record->node->content.memory = unsaved->memory;
 	if (!record || fill_record(filesystem, record, unsaved)) {
@@ -269,9 +269,9 @@ void unsaved_keep(struct filesystem *filesystem, const struct unsaved *unsaved)
 		drop_oldest(filesystem);
 }
 
-void unsaved_forget(struct filesystem *filesystem, const struct key *key, const void *data, size_t size)
+void unsaved_forget(struct filesystem *filesystem, struct place *place, const void *data, size_t size)
 {
-	struct record *record = find_text(filesystem, key, data, size);
+	struct record *record = find_text(filesystem, place, data, size);
 
 	if (record)
 		drop_record(filesystem, record);
@@ -314,18 +314,18 @@ static char *take_line(char *text, const char *name)
 	return line + strlen(name);
 }
 
-/* Reads what belongs to a record from its "why", which is cut up. */
-static bool parse_why(char *text, struct key *ret_key, unsigned *ret_uid, unsigned *ret_gid)
+/* Reads what belongs to a record from its "why", which is cut up; its place is counted, NULL: that is no such text. */
+static struct place *parse_why(char *text, unsigned *ret_uid, unsigned *ret_gid)
 {
 	char *writer = strstr(text, "\nwriter=");
 
 	if (!writer || sscanf(writer, "\nwriter=%u:%u", ret_uid, ret_gid) != 2)
-		return false;
+		return NULL;
 	/* From the last line up: each call cuts the text behind what it found. */
-	ret_key->data_id = take_line(text, "dataId=");
-	ret_key->group = take_line(text, "group=");
-	ret_key->namespace_id = take_line(text, "namespace=");
-	return ret_key->data_id && ret_key->group && ret_key->namespace_id;
+	const char *data_id = take_line(text, "dataId=");
+	const char *group = take_line(text, "group=");
+	const char *namespace_id = take_line(text, "namespace=");
+	return data_id && group && namespace_id ? place_new(namespace_id, group, data_id) : NULL;
 }
 
 static int read_record_file(const char *directory, const char *record, const char *file,
@@ -344,14 +344,14 @@ static int load_record(struct filesystem *filesystem, const char *directory, con
 {
 	static const char *const files[] = { "why", "theirs", "base", "yours" };
 	cleanup_buffer struct buffer why = BUFFER_INIT;
-	struct key key;
+	cleanup_place struct place *place = NULL;
 	unsigned uid, gid;
 	int error = read_record_file(directory, name, "why", &why);
 
 	if (error || memchr(why.data, '\0', why.size) || why.size > ABOUT_LIMIT ||
-	    !parse_why(why.data, &key, &uid, &gid))
+	    !(place = parse_why(why.data, &uid, &gid)))
 		return error ? error : -EBADMSG;
-	struct record *record = new_record(filesystem, name, &key, uid, gid);
+	struct record *record = new_record(filesystem, name, place, uid, gid);
 	if (!record)
 		return -ENOMEM;
 	for (size_t i = 0; !error && i < sizeof(files) / sizeof(*files); i++) {

@@ -24,7 +24,7 @@
 #include <sys/types.h>
 
 #include "fs/filesystem.h"
-#include "model/key.h"
+#include "model/place.h"
 #include "model/version.h"
 
 #define UNSAVED_COUNT_LIMIT 200
@@ -32,7 +32,7 @@
 
 /* A save that failed. */
 struct unsaved {
-	const struct key *key;
+	struct place *place;
 	const void *yours;
 	size_t size;
 	const struct version *base, *theirs; /* NULL: none */
@@ -53,7 +53,7 @@ void unsaved_free(struct filesystem *filesystem);
 void unsaved_keep(struct filesystem *filesystem, const struct unsaved *unsaved);
 
 /* The text was saved after all. */
-void unsaved_forget(struct filesystem *filesystem, const struct key *key, const void *data, size_t size);
+void unsaved_forget(struct filesystem *filesystem, struct place *place, const void *data, size_t size);
 
 /* A node below .nacosfs/unsaved was removed by its owner: its copy on disk goes too. */
 void unsaved_node_removed(struct filesystem *filesystem, const struct node *node);

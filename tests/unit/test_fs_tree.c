@@ -35,18 +35,26 @@ static struct node *add_group(struct tree *tree, const char *namespace_id, const
 	return tree_add(tree, parent, group, NODE_GROUP);
 }
 
-static void test_keys_follow_the_path(void **state)
+static void assert_place(struct place *place, const char *expected)
+{
+	char text[PLACE_TEXT_SIZE];
+
+	assert_string_equal(place_format(place, text, sizeof(text)), expected);
+}
+
+static void test_places_follow_the_path(void **state)
 {
 	struct tree *tree = *state;
 	struct node *group = add_group(tree, "dev", "APP");
-	struct key key = tree_key(tree, group, "a.yaml");
 
-	assert_string_equal(key.namespace_id, "dev");
-	assert_string_equal(key.group, "APP");
-	assert_string_equal(key.data_id, "a.yaml");
-	assert_int_equal(tree_level(tree, tree->root), LEVEL_NAMESPACES);
-	assert_int_equal(tree_level(tree, group->parent), LEVEL_GROUPS);
-	assert_int_equal(tree_level(tree, group), LEVEL_CONFIGS);
+	assert_place(tree->root->place, "");
+	assert_place(group->place, "dev/APP");
+	assert_place(tree_add(tree, group, "a.yaml", NODE_CONFIG)->place, "dev/APP/a.yaml");
+	assert_null(tree_add(tree, group, ".x.swp", NODE_SCRATCH_FILE)->place);
+	assert_null(tree_add(tree, tree->root, ".nacosfs", NODE_SCRATCH_DIRECTORY)->place);
+	assert_int_equal(node_level(tree->root), LEVEL_NAMESPACES);
+	assert_int_equal(node_level(group->parent), LEVEL_GROUPS);
+	assert_int_equal(node_level(group), LEVEL_CONFIGS);
 }
 
 static void test_the_root_is_as_deep_as_asked(void **state)
@@ -55,12 +63,12 @@ static void test_the_root_is_as_deep_as_asked(void **state)
 
 	(void)state;
 	assert_int_equal(tree_init(&tree, "dev", NULL), 0);
-	assert_int_equal(tree_level(&tree, tree.root), LEVEL_GROUPS);
+	assert_int_equal(node_level(tree.root), LEVEL_GROUPS);
 	tree_destroy(&tree);
 	assert_int_equal(tree_init(&tree, "dev", "APP"), 0);
-	assert_int_equal(tree_level(&tree, tree.root), LEVEL_CONFIGS);
-	struct key key = tree_key(&tree, tree.root, "a");
-	assert_string_equal(key.group, "APP");
+	assert_int_equal(node_level(tree.root), LEVEL_CONFIGS);
+	assert_place(tree.root->place, "dev/APP");
+	assert_place(tree_add(&tree, tree.root, "a", NODE_CONFIG)->place, "dev/APP/a");
 	tree_destroy(&tree);
 }
 
@@ -93,6 +101,8 @@ static void test_an_unlinked_node_lives_while_it_is_used(void **state)
 	node_hold(node);
 	tree_unlink(tree, node);
 	assert_ptr_equal(tree_node(tree, id), node);
+	assert_place(node->place, "dev/APP/a.yaml");
+	assert_null(node_linked_place(node));
 	tree_forget(tree, id, 1);
 	tree_drop(tree, node);
 	assert_ptr_equal(tree_node(tree, id), node);
@@ -110,7 +120,7 @@ static void test_a_move_keeps_the_number(void **state)
 	assert_int_equal(tree_move(tree, node, to, "b.yaml"), 0);
 	assert_null(tree_child(tree, from, "a.yaml"));
 	assert_int_equal(tree_child(tree, to, "b.yaml")->id, id);
-	assert_string_equal(tree_group(tree, node), "B");
+	assert_place(node->place, "dev/B/b.yaml");
 }
 
 static void test_many_names_are_found(void **state)
@@ -135,7 +145,7 @@ static void test_many_names_are_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_keys_follow_the_path, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_places_follow_the_path, set_up, tear_down),
 		cmocka_unit_test(test_the_root_is_as_deep_as_asked),
 		cmocka_unit_test_setup_teardown(test_numbers_are_never_reused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_unlinked_node_lives_while_it_is_used, set_up,

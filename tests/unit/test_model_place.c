@@ -44,6 +44,31 @@ static void test_a_place_keeps_what_is_above(void **state)
 	assert_int_equal(place_count(), 0);
 }
 
+static void test_tables_hold_their_places(void **state)
+{
+	struct table table = { 0 };
+	struct place_entry entry, other;
+	struct place *a = place_new("n", "G", "a"), *b = place_new("n", "G", "b");
+
+	(void)state;
+	assert_null(place_table_find(&table, a));
+	place_table_add(&table, &entry, a);
+	place_table_add(&table, &other, b);
+	assert_ptr_equal(place_table_find(&table, a), &entry);
+	assert_ptr_equal(place_table_find(&table, b), &other);
+	assert_null(place_table_find(&table, a->above));
+	assert_ptr_equal(place_at(a, PLACE_NAMESPACE), b->above->above);
+	assert_null(place_at(a->above, PLACE_CONFIG));
+	place_drop(a);
+	place_drop(b);
+	assert_int_equal(place_count(), 4);
+	place_table_remove(&table, &entry);
+	assert_int_equal(place_count(), 3);
+	place_table_remove(&table, &other);
+	table_release(&table);
+	assert_int_equal(place_count(), 0);
+}
+
 static void test_the_top_and_texts(void **state)
 {
 	(void)state;
@@ -98,6 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_names_are_one_place),
 		cmocka_unit_test(test_a_place_keeps_what_is_above),
+		cmocka_unit_test(test_tables_hold_their_places),
 		cmocka_unit_test(test_the_top_and_texts),
 		cmocka_unit_test(test_threads_share_them),
 	};

@@ -16,7 +16,7 @@
 #include "store/cache.h"
 #include "util/clock.h"
 
-static const struct key KEY = { "dev", "APP", "a.yaml" };
+static struct place *CONFIG; /* dev/APP/a.yaml */
 
 /* One config, with a count of what was asked. */
 struct fake {
@@ -55,7 +55,7 @@ static struct version *make_version(const char *text)
 	return version_new(&content, md5, "yaml", 1000);
 }
 
-static int fake_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
+static int fake_get(struct store *store, struct place *place, enum version_part part, struct call *call,
 		    struct version **ret_version)
 {
 	struct fake *fake = fake_of(store);
@@ -72,38 +72,37 @@ static int fake_get(struct store *store, const struct key *key, enum version_par
 		*ret_version = make_version(fake->text);
 	pthread_mutex_unlock(&fake->lock);
 	if (fake->change_in_get)
-		fake->events->changed(fake->events_arg, key);
+		fake->events->changed(fake->events_arg, place);
 	return exists ? 0 : -ENOENT;
 }
 
-static int fake_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
+static int fake_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 		    struct version **ret_version)
 {
 	struct fake *fake = fake_of(store);
 
-	(void)key;
+	(void)place;
 	(void)call;
 	snprintf(fake->put_text, sizeof(fake->put_text), "%.*s", (int)put->size, (const char *)put->content);
 	*ret_version = make_version(fake->put_text);
 	return 0;
 }
 
-static int fake_remove(struct store *store, const struct key *key, const struct version *base, struct call *call)
+static int fake_remove(struct store *store, struct place *place, const struct version *base, struct call *call)
 {
 	(void)store;
-	(void)key;
+	(void)place;
 	(void)base;
 	(void)call;
 	return 0;
 }
 
-static int fake_list(struct store *store, const char *namespace_id, const char *group, struct call *call,
+static int fake_list(struct store *store, struct place *place, struct call *call,
 		     struct listing **ret_listing)
 {
 	struct fake *fake = fake_of(store);
 
-	(void)namespace_id;
-	(void)group;
+	(void)place;
 	atomic_fetch_add(&fake->lists, 1);
 	if (fake->error)
 		return call_fail(call, fake->error, "as told");
@@ -124,15 +123,15 @@ static void fake_set_events(struct store *store, const struct store_events *even
 	fake_of(store)->events_arg = arg;
 }
 
-static void fake_watch(struct store *store, const struct key *key, const char *md5)
+static void fake_watch(struct store *store, struct place *place, const char *md5)
 {
-	(void)key;
+	(void)place;
 	snprintf(fake_of(store)->watched_md5, HASH_MD5_HEX_SIZE, "%s", md5 ? md5 : "-");
 }
 
-static bool fake_is_watched(struct store *store, const struct key *key)
+static bool fake_is_watched(struct store *store, struct place *place)
 {
-	(void)key;
+	(void)place;
 	return fake_of(store)->watches;
 }
 
@@ -151,18 +150,18 @@ static struct {
 	int changed, names_watched, live;
 } told;
 
-static void note_changed(void *arg, const struct key *key)
+static void note_changed(void *arg, struct place *place)
 {
 	(void)arg;
-	assert_true(key_equals(key, &KEY));
+	assert_ptr_equal(place, CONFIG);
 	told.changed++;
 }
 
-static void note_names_watched(void *arg, const char *namespace_id, bool watched)
+static void note_names_watched(void *arg, struct place *place, bool watched)
 {
 	(void)arg;
 	(void)watched;
-	assert_string_equal(namespace_id, "dev");
+	assert_ptr_equal(place, CONFIG->above->above);
 	told.names_watched++;
 }
 
@@ -212,7 +211,7 @@ static const char *get(struct bed *bed)
 	struct call call;
 
 	call_start(&call, 5000);
-	int error = store_get(bed->cache, &KEY, VERSION_WHOLE, &call, &version);
+	int error = store_get(bed->cache, CONFIG, VERSION_WHOLE, &call, &version);
 	if (error)
 		return error == -ENOENT ? "ENOENT" : error == -EACCES ? "EACCES" : "error";
 	snprintf(text, sizeof(text), "%.*s", (int)version->content.size, version->content.data);
@@ -233,7 +232,7 @@ static void put(struct bed *bed, const char *text, const char *before)
 	struct call call;
 
 	call_start(&call, 5000);
-	assert_int_equal(store_put(bed->cache, &KEY, &put, &call, &version), 0);
+	assert_int_equal(store_put(bed->cache, CONFIG, &put, &call, &version), 0);
 	version_drop(version);
 	version_drop(base);
 }
@@ -357,7 +356,7 @@ static void test_a_removed_config_stays_away(void **state)
 
 	assert_string_equal(get(bed), "one");
 	call_start(&call, 1000);
-	assert_int_equal(store_remove(bed->cache, &KEY, base, &call), 0);
+	assert_int_equal(store_remove(bed->cache, CONFIG, base, &call), 0);
 	version_drop(base);
 	grow_stale();
 	assert_string_equal(get(bed), "ENOENT"); /* the read path still has it */
@@ -365,11 +364,12 @@ static void test_a_removed_config_stays_away(void **state)
 
 static void list(struct bed *bed, const char *group)
 {
+	cleanup_place struct place *place = place_new("dev", group, NULL);
 	struct listing *listing = NULL;
 	struct call call;
 
 	call_start(&call, 1000);
-	assert_int_equal(store_list(bed->cache, "dev", group, &call, &listing), 0);
+	assert_int_equal(store_list(bed->cache, place, &call, &listing), 0);
 	listing_drop(listing);
 }
 
@@ -406,14 +406,14 @@ static void test_an_interrupted_reader_does_not_spoil_it_for_others(void **state
 	bed->fake.delay_ms = 50;
 	call_start(&call, 5000);
 	call.interrupted = always;
-	assert_int_equal(store_get(bed->cache, &KEY, VERSION_WHOLE, &call, &version), -EINTR);
+	assert_int_equal(store_get(bed->cache, CONFIG, VERSION_WHOLE, &call, &version), -EINTR);
 	assert_string_equal(get(bed), "one");
 }
 
 static void change(struct bed *bed, const char *text)
 {
 	strcpy(bed->fake.text, text);
-	bed->fake.events->changed(bed->fake.events_arg, &KEY);
+	bed->fake.events->changed(bed->fake.events_arg, CONFIG);
 }
 
 static void test_what_is_watched_is_fresh_until_a_change_is_told(void **state)
@@ -422,18 +422,18 @@ static void test_what_is_watched_is_fresh_until_a_change_is_told(void **state)
 	char md5[HASH_MD5_HEX_SIZE];
 
 	bed->fake.watches = true;
-	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_false(store_is_watched(bed->cache, CONFIG));
 	assert_string_equal(get(bed), "one");
 	hash_md5_hex("one", 3, md5);
 	assert_string_equal(bed->fake.watched_md5, md5);
-	assert_true(store_is_watched(bed->cache, &KEY));
+	assert_true(store_is_watched(bed->cache, CONFIG));
 	grow_stale();
 	assert_string_equal(get(bed), "one");
 	assert_int_equal(bed->fake.gets, 1);
 
 	change(bed, "two");
 	assert_int_equal(told.changed, 1);
-	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_false(store_is_watched(bed->cache, CONFIG));
 	assert_string_equal(get(bed), "two");
 	assert_int_equal(bed->fake.gets, 2);
 	hash_md5_hex("two", 3, md5);
@@ -463,11 +463,11 @@ static void test_a_change_during_a_fetch_is_not_lost(void **state)
 	bed->fake.change_in_get = true;
 	assert_string_equal(get(bed), "one");
 	bed->fake.change_in_get = false;
-	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_false(store_is_watched(bed->cache, CONFIG));
 	strcpy(bed->fake.text, "two");
 	assert_string_equal(get(bed), "two");
 	assert_int_equal(bed->fake.gets, 2);
-	assert_true(store_is_watched(bed->cache, &KEY));
+	assert_true(store_is_watched(bed->cache, CONFIG));
 }
 
 static void test_our_own_text_is_not_replaced_by_what_was_before(void **state)
@@ -477,12 +477,12 @@ static void test_our_own_text_is_not_replaced_by_what_was_before(void **state)
 	bed->fake.watches = true;
 	assert_string_equal(get(bed), "one");
 	put(bed, "mine", "one");
-	bed->fake.events->changed(bed->fake.events_arg, &KEY); /* a node that has not heard of it yet */
+	bed->fake.events->changed(bed->fake.events_arg, CONFIG); /* a node that has not heard of it yet */
 	assert_string_equal(get(bed), "mine");
-	assert_false(store_is_watched(bed->cache, &KEY));
+	assert_false(store_is_watched(bed->cache, CONFIG));
 	change(bed, "mine");
 	assert_string_equal(get(bed), "mine");
-	assert_true(store_is_watched(bed->cache, &KEY));
+	assert_true(store_is_watched(bed->cache, CONFIG));
 }
 
 static void test_watched_names_keep_listings_fresh(void **state)
@@ -491,7 +491,7 @@ static void test_watched_names_keep_listings_fresh(void **state)
 
 	bed->fake.watches = true;
 	list(bed, NULL);
-	bed->fake.events->names_watched(bed->fake.events_arg, "dev", true);
+	bed->fake.events->names_watched(bed->fake.events_arg, CONFIG->above->above, true);
 	assert_int_equal(told.names_watched, 1);
 	grow_stale();
 	list(bed, NULL); /* what was before it was watched is not told */
@@ -544,5 +544,8 @@ int main(void)
 		TEST(test_a_listing_finds_a_lost_push),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	CONFIG = place_new("dev", "APP", "a.yaml");
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	place_drop(CONFIG);
+	return failed;
 }

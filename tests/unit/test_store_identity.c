@@ -20,7 +20,7 @@
 #define BOB 1002
 #define STRANGER 1003
 
-static const struct key KEY = { "ns", "group", "name" };
+static struct place *CONFIG; /* ns/group/name */
 
 /* The bottom of one stack: serves its owner's name, or refuses. */
 struct bottom {
@@ -48,13 +48,13 @@ struct bed {
 	struct store *layer;
 };
 
-static int bottom_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
+static int bottom_get(struct store *store, struct place *place, enum version_part part, struct call *call,
 		      struct version **ret_version)
 {
 	struct bottom *bottom = (struct bottom *)store;
 	struct buffer content = BUFFER_INIT;
 
-	(void)key;
+	(void)place;
 	(void)part;
 	atomic_fetch_add(&bottom->gets, 1);
 	while (atomic_load(&bottom->hold))
@@ -66,28 +66,26 @@ static int bottom_get(struct store *store, const struct key *key, enum version_p
 	return *ret_version ? 0 : -ENOMEM;
 }
 
-static int bottom_check_any(struct store *store, const char *namespace_id, const char *group, struct call *call)
+static int bottom_check_any(struct store *store, struct place *place, struct call *call)
 {
-	(void)namespace_id;
-	(void)group;
+	(void)place;
 	(void)call;
 	return ((struct bottom *)store)->text ? 0 : -EACCES;
 }
 
-static int bottom_check_write(struct store *store, const struct key *key, struct call *call)
+static int bottom_check_write(struct store *store, struct place *place, struct call *call)
 {
-	(void)key;
-	return bottom_check_any(store, NULL, NULL, call);
+	return bottom_check_any(store, place, call);
 }
 
-static void bottom_watch(struct store *store, const struct key *key, const char *md5)
+static void bottom_watch(struct store *store, struct place *place, const char *md5)
 {
-	(void)store, (void)key, (void)md5;
+	(void)store, (void)place, (void)md5;
 }
 
-static bool bottom_is_watched(struct store *store, const struct key *key)
+static bool bottom_is_watched(struct store *store, struct place *place)
 {
-	(void)store, (void)key;
+	(void)store, (void)place;
 	return false;
 }
 
@@ -196,7 +194,7 @@ static int get(struct bed *bed, uid_t uid, enum version_part part, char ret_text
 
 	call_start(&call, 5000);
 	call.uid = uid;
-	int error = store_get(bed->layer, &KEY, part, &call, &version);
+	int error = store_get(bed->layer, CONFIG, part, &call, &version);
 	if (error)
 		return error;
 	memcpy(ret_text, version->content.data ? version->content.data : "", version->content.size);
@@ -284,16 +282,15 @@ static void test_logins_that_go_change_and_fail(void **state)
 static void test_access_names_everybody(void **state)
 {
 	struct bed *bed = *state;
-	const struct rights_place place = { "ns", "group", "name" };
 	struct call call;
 
-	assert_null(identity_store_find_access(bed->identities, &place));
+	assert_null(identity_store_find_access(bed->identities, CONFIG));
 	sync_now(bed);
 	call_start(&call, 5000);
-	assert_false(identity_store_are_rights_known(bed->identities, &place, RIGHT_READ | RIGHT_WRITE));
-	assert_int_equal(identity_store_load_rights(bed->identities, &place, RIGHT_READ | RIGHT_WRITE, &call), 0);
-	assert_true(identity_store_are_rights_known(bed->identities, &place, RIGHT_READ | RIGHT_WRITE));
-	cleanup_access struct access *access = identity_store_find_access(bed->identities, &place);
+	assert_false(identity_store_are_rights_known(bed->identities, CONFIG, RIGHT_READ | RIGHT_WRITE));
+	assert_int_equal(identity_store_load_rights(bed->identities, CONFIG, RIGHT_READ | RIGHT_WRITE, &call), 0);
+	assert_true(identity_store_are_rights_known(bed->identities, CONFIG, RIGHT_READ | RIGHT_WRITE));
+	cleanup_access struct access *access = identity_store_find_access(bed->identities, CONFIG);
 	assert_int_equal(access->count, 2);
 	assert_int_equal(access->entries[0].id, ALICE);
 	assert_int_equal(access->entries[0].rights, RIGHT_READ | RIGHT_WRITE | RIGHT_ENTER);
@@ -301,7 +298,7 @@ static void test_access_names_everybody(void **state)
 	assert_int_equal(access->entries[1].rights, RIGHT_ENTER);
 	bed->login_count = 1;
 	sync_now(bed);
-	cleanup_access struct access *after = identity_store_find_access(bed->identities, &place);
+	cleanup_access struct access *after = identity_store_find_access(bed->identities, CONFIG);
 	assert_int_equal(after->count, 2);
 	assert_int_equal(after->entries[1].rights, 0);
 }
@@ -351,5 +348,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closing_waits_for_calls, set_up, tear_down),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	CONFIG = place_new("ns", "group", "name");
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	place_drop(CONFIG);
+	return failed;
 }

@@ -19,6 +19,8 @@
 
 #define FRESH_MS 200
 
+static struct place *A, *B, *G, *N, *TOP; /* ns/g/a, ns/g/b, ns/g, ns, the top */
+
 /* Grants are shell patterns for "namespace:group:dataId", NULL for none; questions have "*" for all. */
 struct fake {
 	struct store store;
@@ -34,15 +36,16 @@ struct bed {
 	struct rights *rights;
 };
 
-static int answer(struct store *store, char kind, const char *namespace_id, const char *group, const char *data_id)
+static int answer(struct store *store, char kind, struct place *place)
 {
+	const char *namespace_id = place_namespace_id(place), *group = place_group(place), *data_id = place_data_id(place);
 	struct fake *fake = (struct fake *)store;
 	char name[128];
 
 	pthread_mutex_lock(&fake->lock);
 	const char *grant = kind == 'r' ? fake->read_grant : fake->write_grant;
 	int error = fake->error;
-	snprintf(name, sizeof(name), "%s:%s:%s", namespace_id, group ? group : "*", data_id ? data_id : "*");
+	snprintf(name, sizeof(name), "%s:%s:%s", namespace_id ? namespace_id : "", group ? group : "*", data_id ? data_id : "*");
 	size_t used = strlen(fake->asked);
 	snprintf(fake->asked + used, sizeof(fake->asked) - used, "%s%c:%s", used ? " " : "", kind, name);
 	fake->count++;
@@ -52,10 +55,10 @@ static int answer(struct store *store, char kind, const char *namespace_id, cons
 	return grant && !fnmatch(grant, name, 0) ? 0 : -EACCES;
 }
 
-static int fake_get(struct store *store, const struct key *key, enum version_part part, struct call *call,
+static int fake_get(struct store *store, struct place *place, enum version_part part, struct call *call,
 		    struct version **ret_version)
 {
-	int error = answer(store, 'r', key->namespace_id, key->group, key->data_id);
+	int error = answer(store, 'r', place);
 
 	(void)part;
 	(void)call;
@@ -63,29 +66,29 @@ static int fake_get(struct store *store, const struct key *key, enum version_par
 	return error ? error : -ENOENT;
 }
 
-static int fake_check_any(struct store *store, const char *namespace_id, const char *group, struct call *call)
+static int fake_check_any(struct store *store, struct place *place, struct call *call)
 {
 	(void)call;
-	return answer(store, 'r', namespace_id, group, NULL);
+	return answer(store, 'r', place);
 }
 
-static int fake_check_write(struct store *store, const struct key *key, struct call *call)
+static int fake_check_write(struct store *store, struct place *place, struct call *call)
 {
 	(void)call;
-	return answer(store, 'w', key->namespace_id, key->group, key->data_id);
+	return answer(store, 'w', place);
 }
 
 static int fake_check_create(struct store *store, struct call *call)
 {
 	(void)call;
-	return answer(store, 'w', "", NULL, NULL);
+	return answer(store, 'w', TOP);
 }
 
-static int fake_put(struct store *store, const struct key *key, const struct put *put, struct call *call,
+static int fake_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 		    struct version **ret_version)
 {
 	(void)store;
-	(void)key;
+	(void)place;
 	(void)put;
 	(void)call;
 	(void)ret_version;
@@ -127,10 +130,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static const struct rights_place A = { "ns", "g", "a" }, B = { "ns", "g", "b" }, G = { "ns", "g", NULL },
-				 N = { "ns", NULL, NULL }, TOP = { NULL, NULL, NULL };
 
-static int load(struct bed *bed, const struct rights_place *place)
+static int load(struct bed *bed, struct place *place)
 {
 	struct call call;
 
@@ -139,7 +140,7 @@ static int load(struct bed *bed, const struct rights_place *place)
 }
 
 /* What is known once the place was asked for. */
-static unsigned find(struct bed *bed, const struct rights_place *place)
+static unsigned find(struct bed *bed, struct place *place)
 {
 	assert_int_equal(load(bed, place), 0);
 	return rights_peek(bed->rights, place);
@@ -160,8 +161,8 @@ static void test_nothing_is_granted_that_is_not_known(void **state)
 {
 	struct bed *bed = *state;
 
-	assert_int_equal(rights_peek(bed->rights, &A), 0);
-	assert_false(rights_are_known(bed->rights, &A, RIGHT_READ));
+	assert_int_equal(rights_peek(bed->rights, A), 0);
+	assert_false(rights_are_known(bed->rights, A, RIGHT_READ));
 	assert_int_equal(bed->fake.count, 0);
 }
 
@@ -170,11 +171,11 @@ static void test_a_wide_yes_settles_all_below(void **state)
 	struct bed *bed = *state;
 
 	bed->fake.read_grant = bed->fake.write_grant = "ns:*:*";
-	assert_int_equal(find(bed, &A), RIGHT_READ | RIGHT_WRITE);
-	assert_int_equal(find(bed, &B), RIGHT_READ | RIGHT_WRITE);
-	assert_int_equal(find(bed, &G), RIGHT_READ | RIGHT_WRITE);
-	assert_int_equal(find(bed, &N), RIGHT_READ | RIGHT_WRITE);
-	assert_true(rights_are_known(bed->rights, &B, RIGHT_READ | RIGHT_WRITE));
+	assert_int_equal(find(bed, A), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, B), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, G), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, N), RIGHT_READ | RIGHT_WRITE);
+	assert_true(rights_are_known(bed->rights, B, RIGHT_READ | RIGHT_WRITE));
 	assert_string_equal(bed->fake.asked, "r:ns:*:* w:ns:*:*");
 }
 
@@ -184,13 +185,13 @@ static void test_from_wide_to_narrow(void **state)
 
 	bed->fake.read_grant = "ns:g:*";
 	bed->fake.write_grant = "ns:g:a";
-	assert_int_equal(find(bed, &A), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, A), RIGHT_READ | RIGHT_WRITE);
 	assert_string_equal(bed->fake.asked, "r:ns:*:* r:ns:g:* w:ns:*:* w:ns:g:* w:ns:g:a");
 	forget_questions(bed);
-	assert_int_equal(find(bed, &B), RIGHT_READ);
+	assert_int_equal(find(bed, B), RIGHT_READ);
 	assert_string_equal(bed->fake.asked, "w:ns:g:b");
 	forget_questions(bed);
-	assert_int_equal(find(bed, &A), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, A), RIGHT_READ | RIGHT_WRITE);
 	assert_int_equal(bed->fake.count, 0);
 }
 
@@ -199,17 +200,17 @@ static void test_a_directory_with_a_writable_name_takes_names(void **state)
 	struct bed *bed = *state;
 
 	bed->fake.write_grant = "ns:g:a";
-	assert_int_equal(find(bed, &G), 0);
-	find(bed, &B);
-	assert_int_equal(rights_peek(bed->rights, &G), 0);
-	find(bed, &A);
-	assert_int_equal(rights_peek(bed->rights, &G), RIGHT_WRITE);
-	assert_int_equal(rights_peek(bed->rights, &N), RIGHT_WRITE);
-	assert_int_equal(rights_peek(bed->rights, &TOP), RIGHT_READ);
+	assert_int_equal(find(bed, G), 0);
+	find(bed, B);
+	assert_int_equal(rights_peek(bed->rights, G), 0);
+	find(bed, A);
+	assert_int_equal(rights_peek(bed->rights, G), RIGHT_WRITE);
+	assert_int_equal(rights_peek(bed->rights, N), RIGHT_WRITE);
+	assert_int_equal(rights_peek(bed->rights, TOP), RIGHT_READ);
 	bed->fake.write_grant = NULL;
 	grow_stale();
-	find(bed, &A);
-	assert_int_equal(rights_peek(bed->rights, &G), 0);
+	find(bed, A);
+	assert_int_equal(rights_peek(bed->rights, G), 0);
 }
 
 static void test_answers_grow_stale_and_are_kept_when_nobody_answers(void **state)
@@ -217,13 +218,13 @@ static void test_answers_grow_stale_and_are_kept_when_nobody_answers(void **stat
 	struct bed *bed = *state;
 
 	bed->fake.read_grant = "ns:*:*";
-	assert_int_equal(find(bed, &A), RIGHT_READ);
+	assert_int_equal(find(bed, A), RIGHT_READ);
 	grow_stale();
 	bed->fake.error = -EHOSTUNREACH;
 	forget_questions(bed);
-	assert_int_equal(load(bed, &A), -EHOSTUNREACH);
-	assert_int_equal(rights_peek(bed->rights, &A), RIGHT_READ);
-	assert_int_equal(load(bed, &A), 0); /* nobody asks for a while */
+	assert_int_equal(load(bed, A), -EHOSTUNREACH);
+	assert_int_equal(rights_peek(bed->rights, A), RIGHT_READ);
+	assert_int_equal(load(bed, A), 0); /* nobody asks for a while */
 	assert_int_equal(bed->fake.count, 1);
 }
 
@@ -231,86 +232,81 @@ static void test_a_grant_and_a_revocation_act(void **state)
 {
 	struct bed *bed = *state;
 
-	assert_int_equal(find(bed, &A), 0);
+	assert_int_equal(find(bed, A), 0);
 	bed->fake.read_grant = "ns:g:*";
 	grow_stale();
-	assert_int_equal(find(bed, &A), RIGHT_READ);
+	assert_int_equal(find(bed, A), RIGHT_READ);
 	bed->fake.read_grant = NULL;
 	grow_stale();
-	assert_int_equal(find(bed, &A), 0);
+	assert_int_equal(find(bed, A), 0);
 }
 
 static void test_a_refusal_is_believed_at_once(void **state)
 {
 	struct bed *bed = *state;
-	const struct key key = { "ns", "g", "a" };
 	struct version *version = NULL;
 	struct call call;
 
 	bed->fake.read_grant = "ns:*:*";
-	assert_int_equal(find(bed, &A), RIGHT_READ);
+	assert_int_equal(find(bed, A), RIGHT_READ);
 	bed->fake.read_grant = NULL;
 	call_start(&call, 1000);
-	assert_int_equal(store_get(rights_store(bed->rights), &key, VERSION_WHOLE, &call, &version), -EACCES);
-	assert_int_equal(rights_peek(bed->rights, &A), 0);
-	assert_int_equal(find(bed, &B), 0); /* the wide answer was asked for again */
+	assert_int_equal(store_get(rights_store(bed->rights), A, VERSION_WHOLE, &call, &version), -EACCES);
+	assert_int_equal(rights_peek(bed->rights, A), 0);
+	assert_int_equal(find(bed, B), 0); /* the wide answer was asked for again */
 }
 
 static void test_a_refused_change_makes_the_right_be_asked_for_again(void **state)
 {
 	struct bed *bed = *state;
-	const struct key key = { "ns", "g", "a" };
 	const struct put put = { 0 };
 	struct version *version = NULL;
 	struct call call;
 
 	bed->fake.write_grant = "ns:*:*";
-	assert_int_equal(find(bed, &A), RIGHT_WRITE);
+	assert_int_equal(find(bed, A), RIGHT_WRITE);
 	bed->fake.write_grant = NULL;
 	call_start(&call, 1000);
-	assert_int_equal(store_put(rights_store(bed->rights), &key, &put, &call, &version), -EACCES);
-	assert_int_equal(find(bed, &A), 0);
+	assert_int_equal(store_put(rights_store(bed->rights), A, &put, &call, &version), -EACCES);
+	assert_int_equal(find(bed, A), 0);
 }
 
 static void test_reading_answers_for_itself(void **state)
 {
 	struct bed *bed = *state;
-	const struct key key = { "ns", "g", "a" };
 	struct version *version = NULL;
 	struct call call;
 
 	bed->fake.read_grant = "ns:g:a";
 	call_start(&call, 1000);
-	store_get(rights_store(bed->rights), &key, VERSION_WHOLE, &call, &version);
+	store_get(rights_store(bed->rights), A, VERSION_WHOLE, &call, &version);
 	forget_questions(bed);
-	assert_int_equal(find(bed, &A), RIGHT_READ);
+	assert_int_equal(find(bed, A), RIGHT_READ);
 	assert_null(strstr(bed->fake.asked, "r:ns:g:a"));
 }
 
 static void test_checks(void **state)
 {
 	struct bed *bed = *state;
-	const struct key key = { "ns", "g", "a" };
 	struct call call;
 
 	call_start(&call, 1000);
 	bed->fake.error = -EHOSTUNREACH;
-	assert_int_equal(rights_check_read(bed->rights, &key, &call), 0); /* nothing speaks against trying */
-	assert_int_equal(rights_check_write(bed->rights, &key, &call), -EHOSTUNREACH);
+	assert_int_equal(rights_check_read(bed->rights, A, &call), 0); /* nothing speaks against trying */
+	assert_int_equal(rights_check_write(bed->rights, A, &call), -EHOSTUNREACH);
 }
 
 static void test_a_right_known_to_be_gone_stays_gone_without_the_server(void **state)
 {
 	struct bed *bed = *state;
-	const struct key key = { "ns", "g", "a" };
 	struct call call;
 
 	call_start(&call, 1000);
-	assert_int_equal(find(bed, &N), 0);
+	assert_int_equal(find(bed, N), 0);
 	grow_stale();
 	bed->fake.error = -EHOSTUNREACH;
-	load(bed, &N);
-	assert_int_equal(rights_check_read(bed->rights, &key, &call), -EACCES);
+	load(bed, N);
+	assert_int_equal(rights_check_read(bed->rights, A, &call), -EACCES);
 }
 
 static void test_a_read_only_mount_never_asks_for_writing(void **state)
@@ -320,7 +316,7 @@ static void test_a_read_only_mount_never_asks_for_writing(void **state)
 
 	(void)state;
 	bed->fake.read_grant = bed->fake.write_grant = "*";
-	assert_int_equal(find(bed, &A), RIGHT_READ);
+	assert_int_equal(find(bed, A), RIGHT_READ);
 	assert_string_equal(bed->fake.asked, "r:ns:*:*");
 	rights_free(bed->rights);
 	free(bed);
@@ -330,17 +326,16 @@ static void test_off_asks_for_one_name_before_it_is_written(void **state)
 {
 	const struct rights_options options = { .fresh_ms = FRESH_MS, .off = true };
 	struct bed *bed = make_bed(&options);
-	const struct key key = { "ns", "g", "a" };
 	struct call call;
 
 	(void)state;
 	call_start(&call, 1000);
-	assert_int_equal(find(bed, &A), RIGHT_READ | RIGHT_WRITE);
+	assert_int_equal(find(bed, A), RIGHT_READ | RIGHT_WRITE);
 	assert_int_equal(bed->fake.count, 0);
-	assert_int_equal(rights_check_write(bed->rights, &key, &call), -EACCES);
+	assert_int_equal(rights_check_write(bed->rights, A, &call), -EACCES);
 	bed->fake.write_grant = "ns:g:a";
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(rights_check_write(bed->rights, &key, &call), 0);
+		assert_int_equal(rights_check_write(bed->rights, A, &call), 0);
 	assert_string_equal(bed->fake.asked, "w:ns:g:a w:ns:g:a");
 	rights_free(bed->rights);
 	free(bed);
@@ -351,11 +346,11 @@ static void test_the_thread_keeps_wide_answers_fresh(void **state)
 	struct bed *bed = *state;
 
 	bed->fake.read_grant = "ns:*:*";
-	find(bed, &A);
+	find(bed, A);
 	assert_int_equal(rights_start(bed->rights), 0);
 	for (int i = 0; i < 40; i++) {
 		usleep(FRESH_MS * 1000 / 20);
-		assert_int_equal(find(bed, &A) & RIGHT_READ, RIGHT_READ);
+		assert_int_equal(find(bed, A) & RIGHT_READ, RIGHT_READ);
 	}
 	rights_stop(bed->rights);
 	assert_true(bed->fake.count > 4);
@@ -364,7 +359,7 @@ static void test_the_thread_keeps_wide_answers_fresh(void **state)
 static void *load_again(void *argument)
 {
 	for (int i = 0; i < 50; i++)
-		find(argument, i % 2 ? &A : &G);
+		find(argument, i % 2 ? A : G);
 	return NULL;
 }
 
@@ -404,5 +399,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many_threads_ask_once, setup, teardown),
 	};
 
-	return cmocka_run_group_tests_name("store_rights", tests, NULL, NULL);
+	A = place_new("ns", "g", "a");
+	B = place_new("ns", "g", "b");
+	G = A->above;
+	N = G->above;
+	TOP = N->above;
+	int failed = cmocka_run_group_tests_name("store_rights", tests, NULL, NULL);
+	place_drop(A);
+	place_drop(B);
+	return failed;
 }
