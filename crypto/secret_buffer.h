@@ -84,6 +84,12 @@ static inline void secret_buffer_move(struct secret_buffer *to, struct secret_bu
 	buffer_move(secret_buffer_bytes(to), secret_buffer_bytes(from));
 }
 
+/* Moves the bytes into a buffer of another type, which is in secret memory then. from is empty afterwards. */
+static inline void secret_buffer_hand_over(struct buffer *to, struct secret_buffer *from)
+{
+	buffer_move(to, secret_buffer_bytes(from));
+}
+
 #define cleanup_secret_buffer __attribute__((cleanup(secret_buffer_release)))
 
 /* Appends the content of a file as file_read_secret() does, with its errors. */

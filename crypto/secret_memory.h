@@ -7,14 +7,6 @@
 
 #include "util/buffer.h"
 
-struct secret_buffer;
-
 extern const struct buffer_memory secret_memory;
-
-/*
- * Moves the bytes of a secret buffer into an ordinary one, which is in secret memory then. from is empty
- * afterwards.
- */
-void secret_memory_take(struct buffer *to, struct secret_buffer *from);
 
 #endif

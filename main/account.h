@@ -12,7 +12,7 @@
 #define NACOSFS_MAIN_ACCOUNT_H
 
 #include "main/command_line.h"
-#include "nacos/client.h"
+#include "nacos/http/client.h"
 #include "nacos/transport.h"
 #include "store/rights.h"
 #include "store/store.h"
@@ -22,7 +22,7 @@ struct account_options {
 	const struct command_line *command_line; /* for the source and the options; must outlive the stack */
 	struct nacos_credentials_source credentials; /* an access key, if get is not NULL */
 	const char *username; /* NULL: no login */
-	const char *password_file, *login_file; /* one of them (nacos/client.h) */
+	const char *password_file, *login_file; /* one of them (nacos/http/client.h) */
 	bool rights_off; /* nobody wants to know ahead what the account may do */
 	bool is_for_caller; /* one of many: over HTTP only, without a connection and threads of its own; not to be started */
 	int64_t fresh_ms; /* how long a version is served without asking where changes are not told */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "main/account.h"
-#include "nacos/login.h"
+#include "nacos/http/login.h"
 #include "util/buffer.h"
 #include "util/cleanup.h"
 #include "util/clock.h"

@@ -20,6 +20,7 @@
 #include "crypto/kms_v3.h"
 #include "crypto/ram_role.h"
 #include "crypto/secret.h"
+#include "crypto/secret_buffer.h"
 #include "crypto/secret_memory.h"
 #include "main/command_line.h"
 #include "fs/status.h"
@@ -35,7 +36,7 @@
 #include "fs/follow/touch.h"
 #include "fs/follow/touch_child.h"
 #include "fs/save/unsaved.h"
-#include "nacos/client.h"
+#include "nacos/http/client.h"
 #include "store/cache.h"
 #include "store/cipher_store.h"
 #include "store/identity_store.h"
@@ -76,9 +77,9 @@ static int get_credentials(void *source, struct call *call, struct nacos_credent
 
 	if (error)
 		return error;
-	secret_memory_take(&ret_credentials->access_key, &credentials.access_key_id);
-	secret_memory_take(&ret_credentials->secret_key, &credentials.access_key_secret);
-	secret_memory_take(&ret_credentials->security_token, &credentials.security_token);
+	secret_buffer_hand_over(&ret_credentials->access_key, &credentials.access_key_id);
+	secret_buffer_hand_over(&ret_credentials->secret_key, &credentials.access_key_secret);
+	secret_buffer_hand_over(&ret_credentials->security_token, &credentials.security_token);
 	return 0;
 }
 

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "nacos/client.h"
+#include "nacos/http/client.h"
 #include "util/call.h"
 
 #define SOURCE_DEFAULT_PORT 8848

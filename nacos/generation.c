@@ -243,3 +243,10 @@ bool nacos_namespace_is_possible(const struct nacos_features *features, const ch
 		       features->checks_names ? "_-" : "_-.:",
 		       features->checks_names ? CHECKED_NAMESPACE_UNITS : NAMESPACE_UNITS);
 }
+
+const char *nacos_generation_namespace_id(const struct nacos_generation *generation, const char *namespace_id)
+{
+	if (namespace_id[0] == '\0' || strcmp(namespace_id, "public") == 0)
+		return generation->public_id;
+	return namespace_id;
+}

@@ -62,6 +62,9 @@ struct nacos_features {
 	bool checks_names; /* only A-Z a-z 0-9 - _ : . in names (2.3.0); before, any letter or digit */
 };
 
+/* The id of a namespace on the wire; "public" and "" both name the public one. */
+const char *nacos_generation_namespace_id(const struct nacos_generation *generation, const char *namespace_id);
+
 /* Reads "2.2.4", "3.1.0-bugfix" and the like. -EBADMSG when it does not begin with a number, a dot and a number. */
 int nacos_features_from_version(const char *version, struct nacos_features *ret_features);
 

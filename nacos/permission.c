@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nacos/request.h"
 #include "util/cleanup.h"
 #include "util/text.h"
 
@@ -674,14 +673,14 @@ int nacos_resource_append(const struct nacos_generation *generation, const char 
 			  const char *data_id, struct buffer *resource)
 {
 	return buffer_append_format(resource, "%s:%s:config/%s",
-				    nacos_request_namespace_id(generation, namespace_id), group ? group : "*",
+				    nacos_generation_namespace_id(generation, namespace_id), group ? group : "*",
 				    data_id ? data_id : "*");
 }
 
 int nacos_resource_append_prefix(const struct nacos_generation *generation, const char *namespace_id,
 				 const char *group, struct buffer *prefix)
 {
-	return buffer_append_format(prefix, "%s:%s%s", nacos_request_namespace_id(generation, namespace_id),
+	return buffer_append_format(prefix, "%s:%s%s", nacos_generation_namespace_id(generation, namespace_id),
 				    group ? group : "", group ? ":config/" : "");
 }
 

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nacos/grpc_config.h"
-#include "nacos/grpc_identity.h"
-#include "nacos/poll_watch.h"
+#include "nacos/grpc/config.h"
+#include "nacos/grpc/identity.h"
+#include "nacos/http/config.h"
+#include "nacos/poll/poll.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"

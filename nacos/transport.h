@@ -25,8 +25,8 @@
 #include <stdbool.h>
 
 #include "nacos/config.h"
-#include "nacos/grpc.h"
-#include "nacos/grpc_watch.h"
+#include "nacos/grpc/grpc.h"
+#include "nacos/grpc/watch.h"
 
 enum nacos_transport_mode { NACOS_TRANSPORT_AUTO, NACOS_TRANSPORT_GRPC, NACOS_TRANSPORT_HTTP };
 
@@ -78,7 +78,7 @@ size_t nacos_transport_content_limit(struct nacos_transport *transport);
 /* Could a publish carry the encrypted data key of a config? */
 bool nacos_transport_carries_data_key(const struct nacos_transport *transport);
 
-/* As their namesakes in nacos/config.h. */
+/* As their namesakes in nacos/http/config.h. */
 int nacos_transport_get(struct nacos_transport *transport, const struct nacos_key *key, struct call *call,
 			struct nacos_config *ret_config);
 int nacos_transport_publish(struct nacos_transport *transport, const struct nacos_key *key,
@@ -87,7 +87,7 @@ int nacos_transport_remove(struct nacos_transport *transport, const struct nacos
 int nacos_transport_check_write(struct nacos_transport *transport, const struct nacos_key *key,
 				struct call *call);
 
-/* As their namesakes in nacos/grpc_watch.h. Without memory, or anybody who is told, nothing is watched. */
+/* As their namesakes in nacos/grpc/watch.h. Without memory, or anybody who is told, nothing is watched. */
 void nacos_transport_watch(struct nacos_transport *transport, const struct nacos_key *key, const char *md5);
 void nacos_transport_unwatch(struct nacos_transport *transport, const struct nacos_key *key);
 void nacos_transport_watch_names(struct nacos_transport *transport, const char *namespace_id);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/secret_buffer.h"
 #include "crypto/secret_memory.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -131,7 +132,7 @@ static int decrypt(struct cipher_store *store, struct place *place, const struct
 		return call_fail(call, error, "%s: %s", place_format(place, name, sizeof(name)), reason);
 	}
 	remember_size(store, stored->md5, text.size);
-	secret_memory_take(ret_text, &text);
+	secret_buffer_hand_over(ret_text, &text);
 	return 0;
 }
 

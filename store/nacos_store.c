@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nacos/config.h"
-#include "nacos/namespace.h"
+#include "nacos/http/config.h"
+#include "nacos/http/namespace.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/text.h"

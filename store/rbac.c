@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nacos/rbac.h"
+#include "nacos/http/rbac.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"

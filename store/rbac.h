@@ -18,9 +18,10 @@
 
 #include <sys/types.h>
 
-#include "nacos/client.h"
 #include "model/access.h"
 #include "model/place.h"
+#include "nacos/http/client.h"
+#include "store/rights.h"
 #include "util/call.h"
 
 /* The kernel takes no more entries of one access list (4 KiB); what is beyond gets nothing. */

@@ -13,8 +13,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "nacos/grpc_config.h"
-#include "nacos/grpc_identity.h"
+#include "nacos/grpc/config.h"
+#include "nacos/grpc/identity.h"
 
 #define WARM_UP_CALLS 200
 

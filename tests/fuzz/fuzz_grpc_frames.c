@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "nacos/payload.h"
+#include "nacos/grpc/payload.h"
 
 #define LIMIT 4096
 

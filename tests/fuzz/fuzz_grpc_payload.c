@@ -4,7 +4,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "nacos/payload.h"
+#include "nacos/grpc/payload.h"
 #include "util/json.h"
 
 FUZZ_SEEDS(FUZZ_SEED("\x12\x0e\x1a\x01T\x3a\x06\x0a\x01k\x12\x01v\x42\x01"

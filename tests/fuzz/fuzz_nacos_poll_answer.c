@@ -3,7 +3,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "nacos/poll_answer.h"
+#include "nacos/poll/answer.h"
 
 FUZZ_SEEDS(FUZZ_SEED("a%02G%01b.yaml%02G%02dev%01\n"), FUZZ_SEED("%E4%B8%AD+x%02DEFAULT_GROUP%02public%01\r\n"),
 	   FUZZ_SEED(""));

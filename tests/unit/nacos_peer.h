@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "nacos/payload.h"
+#include "nacos/grpc/payload.h"
 #include "tests/unit/h2_peer.h"
 #include "util/clock.h"
 

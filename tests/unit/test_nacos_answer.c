@@ -9,11 +9,11 @@
 
 #include <cmocka.h>
 
-#include "nacos/answer.h"
-#include "nacos/config_answer.h"
-#include "nacos/detect.h"
-#include "nacos/login.h"
-#include "nacos/namespace_answer.h"
+#include "nacos/http/answer.h"
+#include "nacos/http/config_answer.h"
+#include "nacos/http/detect.h"
+#include "nacos/http/login.h"
+#include "nacos/http/namespace_answer.h"
 
 #define MD5_OF_HELLO "5d41402abc4b2a76b9719d911017c592"
 

@@ -18,9 +18,9 @@
 
 #include <cmocka.h>
 
-#include "nacos/client.h"
-#include "nacos/config.h"
-#include "nacos/namespace.h"
+#include "nacos/http/client.h"
+#include "nacos/http/config.h"
+#include "nacos/http/namespace.h"
 #include "util/clock.h"
 #include "util/log.h"
 

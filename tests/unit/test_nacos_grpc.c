@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "nacos/grpc.h"
-#include "nacos/grpc_config.h"
+#include "nacos/grpc/config.h"
+#include "nacos/grpc/grpc.h"
 #include "tests/unit/nacos_peer.h"
 #include "util/log.h"
 

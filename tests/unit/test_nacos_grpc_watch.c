@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "nacos/grpc_watch.h"
+#include "nacos/grpc/watch.h"
 #include "tests/unit/nacos_peer.h"
 #include "util/log.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "nacos/listing.h"
+#include "nacos/http/listing.h"
 
 /* A server of count names, which can misbehave. */
 struct fake_server {

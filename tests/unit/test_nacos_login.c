@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "nacos/login.h"
+#include "nacos/http/login.h"
 
 static const char *find(const char *text, size_t size, const char *key)
 {

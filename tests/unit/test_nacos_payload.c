@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "nacos/payload.h"
+#include "nacos/grpc/payload.h"
 
 #define BYTES(text) (text), sizeof(text) - 1
 

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "nacos/poll_answer.h"
-#include "nacos/poll_watch.h"
+#include "nacos/poll/answer.h"
+#include "nacos/poll/poll.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "nacos/grpc_identity.h"
-#include "nacos/identity.h"
+#include "nacos/grpc/identity.h"
+#include "nacos/http/identity.h"
 #include "nacos/spas.h"
 #include "util/hash.h"
 

@@ -15,8 +15,8 @@
 
 #include "crypto/credentials.h"
 #include "crypto/secret.h"
-#include "crypto/secret_memory.h"
-#include "nacos/poll_watch.h"
+#include "crypto/secret_buffer.h"
+#include "nacos/poll/poll.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -51,9 +51,9 @@ static int get_credentials(void *source, struct call *call, struct nacos_credent
 
 	if (error)
 		return error;
-	secret_memory_take(&ret_credentials->access_key, &credentials.access_key_id);
-	secret_memory_take(&ret_credentials->secret_key, &credentials.access_key_secret);
-	secret_memory_take(&ret_credentials->security_token, &credentials.security_token);
+	secret_buffer_hand_over(&ret_credentials->access_key, &credentials.access_key_id);
+	secret_buffer_hand_over(&ret_credentials->secret_key, &credentials.access_key_secret);
+	secret_buffer_hand_over(&ret_credentials->security_token, &credentials.security_token);
 	return 0;
 }
 
