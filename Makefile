@@ -3,7 +3,7 @@
 #   make                 builds ./nacosfs and its man page
 #   make demo            sets up everything on a fresh Debian 12 and shows the main job; make demo-stop cleans up
 #   make check           installs what the tests need and passes all of them (as root)
-#   make unit            only the C unit tests
+#   make unit            only the C unit tests (built, as `make checked` builds nacosfs, with checks of their own)
 #   make bench           measures a mount against the bare calls, and the wire against the official Java client (as root)
 #   make soak            saves under random faults for long: SAVES=2000, SEED=N to repeat (as root)
 #   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
@@ -44,7 +44,8 @@ LIBS += $(shell $(PKG_CONFIG) --libs libsystemd)
 endif
 endif
 
-ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DNACOSFS_VERSION='"$(VERSION)"' $(CPPFLAGS_LIBS) $(CPPFLAGS)
+# CHECKED=1: the program ends where a rule is broken that only the code can break (util/wait.h).
+ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DNACOSFS_VERSION='"$(VERSION)"' $(if $(CHECKED),-DNACOSFS_CHECKED) $(CPPFLAGS_LIBS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARN) -fstack-protector-strong -pthread $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread $(LDFLAGS) $(SANITIZE)
 
@@ -87,19 +88,27 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libnacosfs.a
 
 -include $(OBJECTS:.o=.d) $(UNIT_PROGRAMS:=.d) $(BUILD)/doc/option-manual.d
 
+ifneq ($(CHECKED),)
 unit-programs: $(UNIT_PROGRAMS)
 
 unit: unit-programs
 	@set -e; for program in $(UNIT_PROGRAMS); do $$program; done
+else
+unit-programs unit:
+	@$(MAKE) --no-print-directory checked GOAL=$@
+endif
 
-# `make asan` builds the program, `make asan GOAL=unit` passes the unit tests.
+# `make asan` builds the program, `make asan GOAL=unit` passes the unit tests; so do the others.
 GOAL ?= all
+checked:
+	@$(MAKE) --no-print-directory BUILD=build-checked CHECKED=1 $(GOAL)
+
 asan:
-	@$(MAKE) --no-print-directory BUILD=build-asan OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
+	@$(MAKE) --no-print-directory BUILD=build-asan CHECKED=1 OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" $(GOAL)
 
 tsan:
-	@$(MAKE) --no-print-directory BUILD=build-tsan OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
+	@$(MAKE) --no-print-directory BUILD=build-tsan CHECKED=1 OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=thread" $(GOAL)
 
 demo:
@@ -143,6 +152,6 @@ fuzz:
 	$(MAKE) asan GOAL=fuzz-programs ROUNDS=$(ROUNDS)
 
 clean:
-	rm -rf build build-asan build-tsan nacosfs
+	rm -rf build build-checked build-asan build-tsan nacosfs
 
-.PHONY: all unit-programs unit bench soak fuzz fuzz-programs asan tsan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/wait.h"
 
 void call_start(struct call *call, int64_t timeout_ms)
 {
@@ -54,6 +55,7 @@ int call_sleep(struct call *call, int64_t delay_ms)
 {
 	int64_t end_ms;
 
+	wait_check("a pause to end");
 	if (__builtin_add_overflow(clock_monotonic_ms(), delay_ms, &end_ms))
 		end_ms = INT64_MAX;
 	for (;;) {
@@ -117,6 +119,7 @@ int call_wait(struct call *call, pthread_cond_t *condition, pthread_mutex_t *loc
 	int error = call_check(call);
 	struct timespec until;
 
+	wait_check("another thread");
 	if (error)
 		return error;
 	clock_gettime(CLOCK_MONOTONIC, &until);

@@ -51,7 +51,7 @@ int call_slice_ms(const struct call *call);
 
 /*
  * Waits on a condition (of CLOCK_MONOTONIC, with its lock held) for a slice at most; 0, or what call_check() said before
- * that. The caller looks at what it waits for and calls again.
+ * that. The caller looks at what it waits for and calls again. (Where it is the lock that forbids waiting: see util/wait.h.)
  */
 int call_wait(struct call *call, pthread_cond_t *condition, pthread_mutex_t *lock);
 

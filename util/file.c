@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/wait.h"
 
 #define READ_STEP 4096
 #define SECRET_LIMIT (64 * 1024)
@@ -22,6 +23,7 @@ static int fail_with_errno(struct call *call, const char *path)
 /* O_NONBLOCK: opening a FIFO that nobody writes to must fail or return, not hang. Regular files don't notice it. */
 static int open_for_reading(const char *path, struct call *call, int *ret_descriptor)
 {
+	wait_check("a disk");
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (descriptor < 0)

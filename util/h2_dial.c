@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/wait.h"
 
 /* The least that an address gets of the time, even where there are many of them. */
 #define ADDRESS_TIMEOUT_MIN_MS 300
@@ -73,6 +74,8 @@ static int ask_resolver(const struct lookup *lookup, int flags, struct addrinfo 
 		.ai_flags = AI_NUMERICSERV | flags,
 	};
 
+	if (!(flags & AI_NUMERICHOST))
+		wait_check("the addresses of a name");
 	return getaddrinfo(lookup->host, lookup->port, &hints, ret_addresses);
 }
 

@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #include "util/cleanup.h"
+#include "util/wait.h"
 
 #if LIBCURL_VERSION_NUM < 0x075000
 #error "libcurl 7.80 or later is needed: CURLOPT_PREREQFUNCTION tells whether a request was sent"
@@ -684,6 +685,7 @@ int http_request(struct http_client *client, const struct http_request *request,
 	struct handle *handle;
 	int error;
 
+	wait_check("the answer to an HTTP request");
 	if (ret_sent)
 		*ret_sent = false;
 	error = check_call(&transfer, call);

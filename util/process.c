@@ -12,15 +12,20 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/wait.h"
 
 #define PF_EXITING 0x4 /* include/linux/sched.h; field 9 of /proc/PID/stat */
 #define MAX_ANCESTORS 32
+
+/* For wait_check(): /proc waits for locks of the process that is looked at. */
+#define ANOTHER_PROCESS "what /proc says of a process"
 
 /* Reads a small file of /proc into text, NUL-terminated. */
 static bool read_proc(pid_t thread, const char *file, char *text, size_t size)
 {
 	char path[64];
 
+	wait_check(ANOTHER_PROCESS);
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)thread, file);
 	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0)
@@ -111,6 +116,7 @@ static bool mount_is_on(pid_t process, uint64_t mount_id, const char *device)
 	char path[64], line[PATH_MAX + 256];
 	bool found = false;
 
+	wait_check(ANOTHER_PROCESS);
 	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)process);
 	FILE *mounts = fopen(path, "re");
 	if (!mounts)
@@ -169,6 +175,7 @@ static size_t append_children(pid_t process, pid_t *list, size_t count, size_t l
 {
 	char path[64], file[300], text[4096];
 
+	wait_check(ANOTHER_PROCESS);
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)process);
 	DIR *threads = opendir(path);
 	if (!threads)
@@ -202,6 +209,8 @@ size_t process_list_descendants(pid_t process, pid_t list[PROCESS_DESCENDANTS_MA
 void process_find_device(const char *path, char ret_device[PROCESS_DEVICE_SIZE])
 {
 	char line[PATH_MAX + 256], mounted[PATH_MAX], device[PROCESS_DEVICE_SIZE];
+
+	wait_check(ANOTHER_PROCESS);
 	FILE *mounts = fopen("/proc/self/mountinfo", "re");
 
 	*ret_device = '\0';

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/wait.h"
+
 #define ENTRY_SIZE 4096
 
 void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE])
@@ -11,6 +13,7 @@ void user_format_name(uid_t uid, char ret_name[USER_NAME_SIZE])
 	char buffer[ENTRY_SIZE];
 	struct passwd entry, *found = NULL;
 
+	wait_check("the names of users");
 	if (!getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) && found &&
 	    strlen(entry.pw_name) < USER_NAME_SIZE)
 		strcpy(ret_name, entry.pw_name);
@@ -23,6 +26,7 @@ bool user_find(const char *name, uid_t *ret_uid)
 	char buffer[ENTRY_SIZE];
 	struct passwd entry, *found = NULL;
 
+	wait_check("the names of users");
 	if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) || !found)
 		return false;
 	*ret_uid = found->pw_uid;

@@ -126,14 +126,7 @@ void nacos_grpc_wake(struct nacos_grpc *grpc)
 
 int nacos_grpc_wait(struct nacos_grpc *grpc, pthread_cond_t *condition, struct call *call)
 {
-	int error = call_check(call);
-	struct timespec end;
-
-	if (error)
-		return error;
-	end = clock_from_ms(clock_monotonic_ms() + call_slice_ms(call));
-	pthread_cond_timedwait(condition, &grpc->lock, &end);
-	return 0;
+	return call_wait(call, condition, &grpc->lock);
 }
 
 int nacos_grpc_wait_ready(struct nacos_grpc *grpc, struct call *call)
