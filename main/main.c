@@ -384,6 +384,11 @@ static int serve(struct program *program)
 		log_to_syslog();
 	if (fuse_daemonize(program->command_line.foreground))
 		goto out;
+	error = log_start();
+	if (error) {
+		log_error("can't start the thread that writes the log: %s", strerror(-error));
+		goto out;
+	}
 	struct nacos_features features = nacos_client_features(program->account.client);
 	log_info("%s (Nacos %s) is mounted on %s", program->command_line.source_text,
 		 features.generation->name, program->command_line.mountpoint);
@@ -484,6 +489,7 @@ int main(int argc, char **argv)
 		error = serve(&program);
 out:
 	release(&program);
+	log_stop();
 	secret_shutdown();
 	return error ? 1 : 0;
 }

@@ -322,6 +322,33 @@ def test_mounted_daemon_ends_at_signals(space, mount, end):
     assert not is_mounted(mounted.path)
 
 
+@pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
+def test_nobody_waits_for_a_log_that_nobody_reads(space, mount, directory):
+    space.publish("a.txt", "one")
+    options = {**mount.default_options(space.server, space.namespace), "log": "debug"}
+    source = source_of(f"127.0.0.1:{space.server.port}", space.namespace, space.group)
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    daemon = subprocess.Popen([BINARY, source, directory, "-f", "-o", option_text(options)], stderr=full)
+    try:
+        wait_until(lambda: is_mounted(directory), 20, "the mount")
+        with contextlib.suppress(BlockingIOError):
+            while os.write(full, b"x"):
+                pass
+        os.set_blocking(full, True)  # it is one open file for both
+        for number in range(20):
+            space.publish(f"{number}.txt", "two")
+            assert (directory / f"{number}.txt").read_bytes() == b"two"
+        daemon.terminate()
+        assert daemon.wait(10) == 0
+    finally:
+        os.close(unread)  # sets one free that waits
+        os.close(full)
+        daemon.kill()
+        daemon.wait()
+        force_unmount(directory)
+
+
 def test_mounting_over_what_a_killed_daemon_left(space, mount):
     space.publish("a.txt", "one")
     mounted = mount(space.server, space.namespace, space.group)

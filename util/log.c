@@ -1,13 +1,22 @@
+/*
+ * Lines, the queue of those that are to be written, and the thread that writes them.
+ */
 #include "util/log.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+
+#include "util/clock.h"
+#include "util/thread.h"
 
 #define LINE_SIZE 1024 /* a longer line is cut: it names things, and names are short */
 
@@ -23,6 +32,27 @@ static const struct {
 
 static enum log_level highest_level = LOG_LEVEL_INFO;
 static atomic_bool to_syslog;
+
+/* A line that waits to be written. */
+struct line {
+	struct line *next;
+	enum log_level level;
+	unsigned long lost; /* how many were lost just before this one */
+	char text[];
+};
+
+static struct {
+	pthread_mutex_t lock; /* of all of this */
+	pthread_cond_t queued; /* for the writer: there is a line, or it is to end */
+	pthread_cond_t written; /* for who waits until all is, or until there is no writer */
+	struct line *first, **end;
+	size_t count;
+	unsigned long lost; /* since the last line that was queued */
+	bool is_running; /* there is a writer */
+	bool is_writing; /* and it is at a line that is in the queue no more */
+	bool stop;
+	struct thread writer;
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void log_set_level(enum log_level level)
 {
@@ -52,30 +82,213 @@ static void replace_controls(char *text)
 	}
 }
 
+/* Standard error is another's as well, who may have made it one that does not wait. Nobody is left to tell when it fails. */
+static void write_to_stderr(const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t count = write(STDERR_FILENO, text, length);
+
+		if (count < 0 && errno == EAGAIN) {
+			struct pollfd writable = { .fd = STDERR_FILENO, .events = POLLOUT };
+			poll(&writable, 1, -1);
+		} else if (count < 0 && errno != EINTR) {
+			return;
+		} else if (count > 0) {
+			text += count;
+			length -= (size_t)count;
+		}
+	}
+}
+
+/* Writes one line, and waits for whoever takes it. */
+static void write_line(enum log_level level, const char *text)
+{
+	char line[LINE_SIZE + 1];
+	int length;
+
+	if (atomic_load(&to_syslog)) {
+		syslog(levels[level].priority, "%s%s", levels[level].prefix, text);
+		return;
+	}
+	/* One write(), so that lines of several threads don't mix. */
+	length = snprintf(line, LINE_SIZE, "nacosfs: %s%s", levels[level].prefix, text);
+	if (length > LINE_SIZE - 1)
+		length = LINE_SIZE - 1;
+	line[length++] = '\n';
+	write_to_stderr(line, (size_t)length);
+}
+
+static void write_lost(unsigned long lost)
+{
+	char text[128];
+
+	if (!lost)
+		return;
+	snprintf(text, sizeof(text), "%lu lines of this log are missing here: they came faster than they could be written",
+		 lost);
+	write_line(LOG_LEVEL_WARNING, text);
+}
+
+/* ---------------------------------------------------------------- the writer */
+
+/* Waits for what is to be written: a line, or only that some were lost. False: it is to end. */
+static bool take_line(struct line **ret_line, unsigned long *ret_lost)
+{
+	bool found;
+
+	pthread_mutex_lock(&queue.lock);
+	queue.is_writing = false;
+	while (!queue.first && !queue.lost && !queue.stop) {
+		pthread_cond_broadcast(&queue.written);
+		pthread_cond_wait(&queue.queued, &queue.lock);
+	}
+	struct line *line = queue.first;
+	if (line) {
+		queue.first = line->next;
+		if (!queue.first)
+			queue.end = &queue.first;
+		queue.count--;
+		*ret_lost = line->lost;
+	} else {
+		*ret_lost = queue.lost;
+		queue.lost = 0;
+	}
+	*ret_line = line;
+	found = line || *ret_lost;
+	queue.is_writing = queue.is_running = found;
+	if (!found)
+		pthread_cond_broadcast(&queue.written);
+	pthread_mutex_unlock(&queue.lock);
+	return found;
+}
+
+static void *run_writer(void *arg)
+{
+	unsigned long lost;
+	struct line *line;
+
+	while (take_line(&line, &lost)) {
+		write_lost(lost);
+		if (line)
+			write_line(line->level, line->text);
+		free(line);
+	}
+	return arg;
+}
+
+int log_start(void)
+{
+	static bool is_prepared;
+	int error = 0;
+
+	pthread_mutex_lock(&queue.lock);
+	if (!is_prepared) {
+		clock_init_condition(&queue.written);
+		clock_init_condition(&queue.queued);
+		queue.end = &queue.first;
+		atexit(log_stop);
+		is_prepared = true;
+	}
+	queue.stop = false;
+	/* One that log_stop() gave up may still be there, and goes on. */
+	if (!queue.is_running) {
+		error = thread_start(&queue.writer, run_writer, NULL);
+		queue.is_running = !error;
+	}
+	pthread_mutex_unlock(&queue.lock);
+	return error;
+}
+
+static bool is_written(void)
+{
+	return !queue.is_running || (!queue.first && !queue.lost && !queue.is_writing);
+}
+
+static bool is_ended(void)
+{
+	return !queue.is_running;
+}
+
+/* Waits until that is so, for a limited time. With the lock held. */
+static bool wait_until(bool (*is_so)(void))
+{
+	struct timespec until = clock_from_ms(clock_monotonic_ms() + LOG_FLUSH_MS);
+
+	while (!is_so())
+		if (pthread_cond_timedwait(&queue.written, &queue.lock, &until) == ETIMEDOUT)
+			return is_so();
+	return true;
+}
+
+void log_flush(void)
+{
+	pthread_mutex_lock(&queue.lock);
+	wait_until(is_written);
+	pthread_mutex_unlock(&queue.lock);
+}
+
+void log_stop(void)
+{
+	bool ended = false;
+
+	pthread_mutex_lock(&queue.lock);
+	if (queue.is_running) {
+		queue.stop = true;
+		pthread_cond_signal(&queue.queued);
+		ended = wait_until(is_ended);
+	}
+	pthread_mutex_unlock(&queue.lock);
+	if (ended)
+		thread_join(&queue.writer);
+}
+
+/* ---------------------------------------------------------------- who has something to say */
+
+/* Leaves the line to the writer; false where there is none. */
+static bool queue_line(enum log_level level, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	struct line *line = malloc(sizeof(*line) + size);
+	bool is_queued;
+
+	if (line) {
+		line->next = NULL;
+		line->level = level;
+		memcpy(line->text, text, size);
+	}
+	pthread_mutex_lock(&queue.lock);
+	is_queued = queue.is_running;
+	if (is_queued && (!line || queue.count >= LOG_QUEUE_LINES)) {
+		queue.lost++;
+	} else if (is_queued) {
+		line->lost = queue.lost;
+		queue.lost = 0;
+		*queue.end = line;
+		queue.end = &line->next;
+		queue.count++;
+		line = NULL;
+	}
+	if (is_queued)
+		pthread_cond_signal(&queue.queued);
+	pthread_mutex_unlock(&queue.lock);
+	free(line);
+	return is_queued;
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	int saved_errno = errno; /* a log line between a failure and its handling must not change it */
-	char line[LINE_SIZE];
-	size_t prefix_length, length;
+	char text[LINE_SIZE];
 	va_list arguments;
 
 	if (level > highest_level)
 		return;
-	prefix_length = (size_t)snprintf(line, sizeof(line), "nacosfs: %s", levels[level].prefix);
 	va_start(arguments, format);
-	/* One byte less: room for the line end after a message that fills all. */
-	if (vsnprintf(line + prefix_length, sizeof(line) - prefix_length - 1, format, arguments) < 0)
-		line[prefix_length] = '\0';
+	if (vsnprintf(text, sizeof(text), format, arguments) < 0)
+		text[0] = '\0';
 	va_end(arguments);
-	replace_controls(line);
-
-	if (atomic_load(&to_syslog)) {
-		syslog(levels[level].priority, "%s", line + prefix_length);
-	} else {
-		length = strlen(line);
-		line[length++] = '\n';
-		/* One write(), so that lines of several threads don't mix. Nobody is left to tell when it fails. */
-		(void)!write(STDERR_FILENO, line, length);
-	}
+	replace_controls(text);
+	if (!queue_line(level, text))
+		write_line(level, text);
 	errno = saved_errno;
 }

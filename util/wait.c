@@ -20,6 +20,7 @@ void wait_allow(void)
 {
 	if (reason_count == 0) {
 		log_error("a bug: wait_allow() without wait_forbid()");
+		log_flush();
 		abort();
 	}
 	reason_count--;
@@ -30,6 +31,7 @@ void wait_check(const char *what)
 	if (reason_count == 0)
 		return;
 	log_error("a bug: a thread that may not wait would wait for %s", what);
+	log_flush();
 	abort();
 }
 

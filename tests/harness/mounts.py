@@ -10,6 +10,7 @@ The program is build/nacosfs, or the file that NACOSFS_BINARY names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 BINARY = PROJECT / os.environ.get("NACOSFS_BINARY", "build/nacosfs")
 MOUNT_TIMEOUT = 20
 END_TIMEOUT = 30
-COMPLAINTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|Assertion .* failed")
+COMPLAINTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|Assertion .* failed|error: a bug:")
 PASSWORD = "nacos"
 
 Options = dict[str, Any]
@@ -81,6 +82,8 @@ class Mount:
 
     def __init__(self, source: str, directory: Path, options: Options) -> None:
         self.source = source
+        self._is_started = False
+        self._tells_counts = options.get("log", "info") in ("info", "debug")
         self.path = directory / "mnt"
         self.log_path = directory / "log"
         self.path.mkdir(exist_ok=True)
@@ -94,6 +97,7 @@ class Mount:
             self.kill()
             raise
         os.stat(self.path)  # answered only once the daemon has started completely
+        self._is_started = True
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
@@ -105,7 +109,29 @@ class Mount:
         return self.process.pid
 
     def log_text(self) -> str:
+        """All that it has logged up to now: a thread of its own writes the lines, in their order."""
+        if self._is_started and self._tells_counts and self.process.poll() is None and not self._is_stopped():
+            with contextlib.suppress(AssertionError):  # one that hangs says nothing more
+                self._log_counts()
+        return re.sub(r"nacosfs: requests of the kernel:.*\n", "", self._raw_log_text())
+
+    def _raw_log_text(self) -> str:
         return self.log_path.read_text(errors="replace")
+
+    def _is_stopped(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "Tt"
+
+    def _log_counts(self) -> str:
+        """Has it log how many requests the kernel has made; everything logged before is in the log then, too."""
+
+        def lines() -> list[str]:
+            return re.findall(r"requests of the kernel:(.*)\n", self._raw_log_text())
+
+        before = len(lines())
+        self.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: len(lines()) > before or self.process.poll() is not None, 5,
+                   "the request counts in the log", interval=0.002)
+        return lines()[-1] if lines() else ""
 
     def unmount(self) -> None:
         """Ends the daemon as an admin would; it must end well, and must not have complained."""
@@ -133,14 +159,7 @@ class Mount:
 
     def request_counts(self) -> Counter[str]:
         """How many requests of each kind the kernel has made so far."""
-
-        def lines() -> list[str]:
-            return re.findall(r"requests of the kernel:(.*)\n", self.log_text())
-
-        before = len(lines())
-        self.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: len(lines()) > before, what="the request counts in the log")
-        return Counter({kind: int(count) for kind, count in re.findall(r"(\w+)=(\d+)", lines()[-1])})
+        return Counter({kind: int(count) for kind, count in re.findall(r"(\w+)=(\d+)", self._log_counts())})
 
     def server_requests(self, part: str = "") -> list[str]:
         """The logged requests to servers that have `part` in their line. Needs options={"log": "debug"}.

@@ -17,6 +17,7 @@
 #include "util/clock.h"
 #include "util/file.h"
 #include "util/http.h"
+#include "util/log.h"
 #include "util/process.h"
 #include "util/user.h"
 #include "util/wait.h"
@@ -80,6 +81,14 @@ static void wait_with_one_reason_left(void)
 	wait_check("the moon");
 }
 
+/* As in a program that runs: what the log has queued must be said before the end. */
+static void wait_while_forbidden_with_log(void)
+{
+	log_start();
+	log_info("a line before");
+	wait_while_forbidden();
+}
+
 static void allow_what_was_not_forbidden(void)
 {
 	wait_allow();
@@ -92,6 +101,9 @@ static void test_reasons_are_counted(void **state)
 	assert_string_equal(output, "");
 	assert_true(aborts(wait_while_forbidden));
 	assert_non_null(strstr(output, "would wait for the moon\n"));
+	assert_true(aborts(wait_while_forbidden_with_log));
+	assert_string_equal(output, "nacosfs: a line before\n"
+				    "nacosfs: error: a bug: a thread that may not wait would wait for the moon\n");
 	assert_true(aborts(wait_with_one_reason_left));
 	assert_true(aborts(allow_what_was_not_forbidden));
 }
