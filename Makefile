@@ -20,7 +20,7 @@ mandir ?= $(prefix)/share/man
 mounthelperdir ?= /sbin
 
 VERSION = 0.1.0
-PACKAGES = fuse3 libcurl libssl libcrypto libnghttp2 libcjson
+PACKAGES = fuse3 libcurl libssl libcrypto libnghttp2 libcjson mount
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 OPTIMIZE ?= -O2 -g

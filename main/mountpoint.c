@@ -3,8 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <mntent.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,26 +13,19 @@
 #include <unistd.h>
 
 #include "util/log.h"
+#include "util/mounts.h"
 
 #define DETACH_LIMIT 16 /* crashed mounts on top of each other; more is no accident */
-#define MOUNT_LINE_SIZE (3 * PATH_MAX) /* of /proc/mounts: source, directory, options */
-#define MOUNT_TYPE_SIZE 64
 
 /* The type of the topmost mount on path, "" when nothing is mounted there. */
-static int find_mount_type(const char *path, struct call *call, char ret_type[MOUNT_TYPE_SIZE])
+static int find_mount_type(const char *path, struct call *call, char ret_type[MOUNTS_TYPE_SIZE])
 {
-	char line[MOUNT_LINE_SIZE];
-	struct mntent mount;
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mounts_entry mount = { .type = "" };
+	int error = mounts_find_at(path, &mount);
 
-	if (!mounts)
-		return call_fail(call, -errno, "/proc/self/mounts can't be read: %s",
-				 strerror(errno));
-	ret_type[0] = '\0';
-	while (getmntent_r(mounts, &mount, line, sizeof(line)))
-		if (!strcmp(mount.mnt_dir, path))
-			snprintf(ret_type, MOUNT_TYPE_SIZE, "%s", mount.mnt_type);
-	endmntent(mounts);
+	if (error && error != -ENOENT)
+		return call_fail(call, error, "/proc/self/mountinfo can't be read: %s", strerror(-error));
+	memcpy(ret_type, mount.type, sizeof(mount.type));
 	return 0;
 }
 
@@ -102,7 +93,7 @@ static int fail_unreachable(const char *path, const char *mount_type, int error,
 static int find_living(const char *path, struct call *call, mode_t *ret_type)
 {
 	for (int i = 0; i < DETACH_LIMIT; i++) {
-		char mount_type[MOUNT_TYPE_SIZE];
+		char mount_type[MOUNTS_TYPE_SIZE];
 		bool is_ours = false;
 		int error = find_mount_type(path, call, mount_type);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/mounts.h"
 #include "util/wait.h"
 
 #define PF_EXITING 0x4 /* include/linux/sched.h; field 9 of /proc/PID/stat */
@@ -110,27 +111,12 @@ static bool link_is_named(int directory, const char *descriptor, const char *nam
 	return slash && !strcmp(slash + 1, name);
 }
 
-/* Is the mount of that number, in the process's mount namespace, one of this device? */
-static bool mount_is_on(pid_t process, uint64_t mount_id, const char *device)
+/* Is the mount of that number, in the process's mount namespace, one of this device? What is not known may be. */
+static bool mount_is_on(pid_t process, uint64_t number, const char *device)
 {
-	char path[64], line[PATH_MAX + 256];
-	bool found = false;
+	struct mounts_entry mount;
 
-	wait_check(ANOTHER_PROCESS);
-	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)process);
-	FILE *mounts = fopen(path, "re");
-	if (!mounts)
-		return true; /* not known: what else was seen must do */
-	while (!found && fgets(line, sizeof(line), mounts)) {
-		unsigned long long id;
-		char line_device[PROCESS_DEVICE_SIZE];
-		if (sscanf(line, "%llu %*d %23s", &id, line_device) != 2 || id != mount_id)
-			continue;
-		fclose(mounts);
-		return !strcmp(line_device, device);
-	}
-	fclose(mounts);
-	return true;
+	return mounts_find_number(process, number, &mount) || !strcmp(mount.device, device);
 }
 
 static bool is_writer_of(pid_t process, const char *descriptor, const struct process_file *file)
@@ -208,18 +194,10 @@ size_t process_list_descendants(pid_t process, pid_t list[PROCESS_DESCENDANTS_MA
 
 void process_find_device(const char *path, char ret_device[PROCESS_DEVICE_SIZE])
 {
-	char line[PATH_MAX + 256], mounted[PATH_MAX], device[PROCESS_DEVICE_SIZE];
+	struct mounts_entry mount = { .device = "" };
 
-	wait_check(ANOTHER_PROCESS);
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-
-	*ret_device = '\0';
-	/* The last one is the one on top. Paths with blanks are escaped there, and then just not found. */
-	while (mounts && fgets(line, sizeof(line), mounts))
-		if (sscanf(line, "%*d %*d %23s %*s %4095s", device, mounted) == 2 && !strcmp(mounted, path))
-			memcpy(ret_device, device, sizeof(device));
-	if (mounts)
-		fclose(mounts);
+	mounts_find_at(path, &mount);
+	memcpy(ret_device, mount.device, PROCESS_DEVICE_SIZE);
 }
 
 /* Field number of /proc/PID/stat, counted from 1; fields behind the program's name, which may hold blanks and ')'. */

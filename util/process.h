@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/mounts.h"
+
 /* The process that a thread belongs to; the thread's own number when /proc does not tell. */
 pid_t process_of_thread(pid_t thread);
 
@@ -41,7 +43,7 @@ int process_count_writers(pid_t process, const struct process_file *file);
 size_t process_list_descendants(pid_t process, pid_t list[PROCESS_DESCENDANTS_MAX]);
 
 /* The device of what is mounted at path, as in mountinfo, for struct process_file. "" when it is not found. */
-#define PROCESS_DEVICE_SIZE 24
+#define PROCESS_DEVICE_SIZE MOUNTS_DEVICE_SIZE
 void process_find_device(const char *path, char ret_device[PROCESS_DEVICE_SIZE]);
 
 /* Is the process being ended by a signal just now? What it was writing is then half a file. */
