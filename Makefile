@@ -8,6 +8,7 @@
 #   make soak            saves under random faults for long: SAVES=2000, SEED=N to repeat (as root)
 #   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
 #   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan; make tsan: ThreadSanitizer
+#   make locks           has clang check that locks are held where they must be (util/annotations.h)
 #   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
 #
@@ -111,6 +112,17 @@ tsan:
 	@$(MAKE) --no-print-directory BUILD=build-tsan CHECKED=1 OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=thread" $(GOAL)
 
+CLANG ?= $(firstword $(shell command -v clang-22 clang) clang)
+$(BUILD)/%.locks: %.c
+	@mkdir -p $(@D)
+	$(call quiet,LOCKS)$(CLANG) $(ALL_CPPFLAGS) -DNACOSFS_CHECKED -std=gnu11 $(WARN) -Werror -Wthread-safety -fsyntax-only \
+		-MMD -MP -MT $@ -MF $@.d $<
+	@touch $@
+
+LOCKS := $(OBJECTS:.o=.locks)
+locks: $(LOCKS)
+-include $(LOCKS:=.d)
+
 demo:
 	@tools/demo start
 
@@ -154,4 +166,4 @@ fuzz:
 clean:
 	rm -rf build build-checked build-asan build-tsan nacosfs
 
-.PHONY: all unit-programs unit bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit locks bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean

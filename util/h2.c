@@ -116,10 +116,12 @@ static ssize_t on_read_body(nghttp2_session *session, int32_t id, uint8_t *data,
 	if (!stream)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	part = stream->body_left < size ? stream->body_left : size;
-	if (part > 0)
+	/* There may be none: NULL, of which not even + 0 is defined. */
+	if (part > 0) {
 		memcpy(data, stream->body, part);
-	stream->body += part;
-	stream->body_left -= part;
+		stream->body += part;
+		stream->body_left -= part;
+	}
 
 	rest = stream->more.size - stream->more_sent;
 	if (rest > size - part)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/mutex.h"
 #include "util/wait.h"
 
 /* The least that an address gets of the time, even where there are many of them. */
@@ -21,9 +22,10 @@
 
 /* What a dial shares with the thread that looks its host up; the last of the two frees it. */
 struct lookup {
-	pthread_mutex_t lock; /* of what follows */
-	bool alone; /* the other one is gone */
-	bool done;
+	struct mutex lock;
+	bool alone GUARDED_BY(&lock); /* the other one is gone */
+	bool done GUARDED_BY(&lock);
+	/* The thread's until it is done, the dial's after that. */
 	int error; /* of getaddrinfo() */
 	struct addrinfo *addresses;
 
@@ -48,7 +50,7 @@ static void lookup_free(struct lookup *lookup)
 		freeaddrinfo(lookup->addresses);
 	if (lookup->descriptor >= 0)
 		close(lookup->descriptor);
-	pthread_mutex_destroy(&lookup->lock);
+	mutex_destroy(&lookup->lock);
 	free(lookup->host);
 	free(lookup);
 }
@@ -58,10 +60,10 @@ static void lookup_leave(struct lookup *lookup)
 {
 	bool last;
 
-	pthread_mutex_lock(&lookup->lock);
+	mutex_lock(&lookup->lock);
 	last = lookup->alone;
 	lookup->alone = true;
-	pthread_mutex_unlock(&lookup->lock);
+	mutex_unlock(&lookup->lock);
 	if (last)
 		lookup_free(lookup);
 }
@@ -85,11 +87,11 @@ static void *lookup_run(void *arg)
 	struct addrinfo *addresses = NULL;
 	int error = ask_resolver(lookup, AI_ADDRCONFIG, &addresses);
 
-	pthread_mutex_lock(&lookup->lock);
+	mutex_lock(&lookup->lock);
 	lookup->error = error;
 	lookup->addresses = error ? NULL : addresses;
 	lookup->done = true;
-	pthread_mutex_unlock(&lookup->lock);
+	mutex_unlock(&lookup->lock);
 	eventfd_write(lookup->descriptor, 1);
 	lookup_leave(lookup);
 	return NULL;
@@ -109,6 +111,14 @@ static int lookup_start_thread(struct lookup *lookup)
 	return -error;
 }
 
+/* There is no thread: the dial is alone with what was found. */
+static void lookup_end_alone(struct lookup *lookup)
+{
+	mutex_lock(&lookup->lock);
+	lookup->alone = lookup->done = true;
+	mutex_unlock(&lookup->lock);
+}
+
 /* Addresses are looked up at once, names by a thread. */
 static int lookup_new(const char *host, unsigned port, struct lookup **ret_lookup)
 {
@@ -117,7 +127,7 @@ static int lookup_new(const char *host, unsigned port, struct lookup **ret_looku
 
 	if (!lookup)
 		return -ENOMEM;
-	pthread_mutex_init(&lookup->lock, NULL);
+	mutex_init(&lookup->lock);
 	lookup->descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	lookup->host = strdup(host);
 	snprintf(lookup->port, sizeof(lookup->port), "%u", port);
@@ -126,7 +136,7 @@ static int lookup_new(const char *host, unsigned port, struct lookup **ret_looku
 	else if (lookup->descriptor < 0)
 		error = -errno;
 	else if (ask_resolver(lookup, AI_NUMERICHOST, &lookup->addresses) == 0)
-		lookup->alone = lookup->done = true;
+		lookup_end_alone(lookup);
 	else
 		error = lookup_start_thread(lookup);
 	if (error) {
@@ -174,9 +184,9 @@ static int read_lookup(struct h2_dial *dial, struct call *call)
 	struct lookup *lookup = dial->lookup;
 	bool done;
 
-	pthread_mutex_lock(&lookup->lock);
+	mutex_lock(&lookup->lock);
 	done = lookup->done;
-	pthread_mutex_unlock(&lookup->lock);
+	mutex_unlock(&lookup->lock);
 	if (!done)
 		return -EAGAIN;
 	/* From now on nobody else touches it. */

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include <strings.h>
 
 #include "util/cleanup.h"
+#include "util/mutex.h"
 #include "util/wait.h"
 
 #if LIBCURL_VERSION_NUM < 0x075000
@@ -42,9 +42,9 @@ struct http_client {
 	char *cert_file;
 	char *key_file;
 	atomic_ulong request_count;
-	pthread_mutex_t lock; /* of what follows */
-	struct handle *idle;
-	size_t idle_count;
+	struct mutex lock;
+	struct handle *idle GUARDED_BY(&lock);
+	size_t idle_count GUARDED_BY(&lock);
 };
 
 /* What libcurl's callbacks know of the request under way. */
@@ -91,13 +91,13 @@ static struct handle *client_take_handle(struct http_client *client)
 {
 	struct handle *handle;
 
-	pthread_mutex_lock(&client->lock);
+	mutex_lock(&client->lock);
 	handle = client->idle;
 	if (handle) {
 		client->idle = handle->next;
 		client->idle_count--;
 	}
-	pthread_mutex_unlock(&client->lock);
+	mutex_unlock(&client->lock);
 	return handle ? handle : handle_new();
 }
 
@@ -106,14 +106,14 @@ static void client_give_back_handle(struct http_client *client, struct handle *h
 	/* It must not remember pointers into a request that is over. Connections survive this. */
 	curl_easy_reset(handle->easy);
 
-	pthread_mutex_lock(&client->lock);
+	mutex_lock(&client->lock);
 	if (client->idle_count < IDLE_HANDLES_MAX) {
 		handle->next = client->idle;
 		client->idle = handle;
 		client->idle_count++;
 		handle = NULL;
 	}
-	pthread_mutex_unlock(&client->lock);
+	mutex_unlock(&client->lock);
 	/* Outside of the lock: closing a TLS connection writes to it. */
 	handle_free(handle);
 }
@@ -175,7 +175,7 @@ int http_client_new(const struct http_client_options *options, struct http_clien
 		curl_global_cleanup();
 		return -ENOMEM;
 	}
-	pthread_mutex_init(&client->lock, NULL);
+	mutex_init(&client->lock);
 	if (copy_text(options->user_agent, &client->user_agent) || copy_text(options->ca_file, &client->ca_file) ||
 	    copy_text(options->cert_file, &client->cert_file) || copy_text(options->key_file, &client->key_file)) {
 		http_client_free(client);
@@ -186,7 +186,8 @@ int http_client_new(const struct http_client_options *options, struct http_clien
 	return 0;
 }
 
-void http_client_free(struct http_client *client)
+/* Nobody else has the client any more. */
+void http_client_free(struct http_client *client) NO_LOCK_ANALYSIS
 {
 	if (!client)
 		return;
@@ -196,7 +197,7 @@ void http_client_free(struct http_client *client)
 		client->idle = handle->next;
 		handle_free(handle);
 	}
-	pthread_mutex_destroy(&client->lock);
+	mutex_destroy(&client->lock);
 	free(client->user_agent);
 	free(client->ca_file);
 	free(client->cert_file);

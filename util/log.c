@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/mutex.h"
 #include "util/thread.h"
 
 #define LINE_SIZE 1024 /* a longer line is cut: it names things, and names are short */
@@ -42,17 +43,17 @@ struct line {
 };
 
 static struct {
-	pthread_mutex_t lock; /* of all of this */
+	struct mutex lock;
 	pthread_cond_t queued; /* for the writer: there is a line, or it is to end */
 	pthread_cond_t written; /* for who waits until all is, or until there is no writer */
-	struct line *first, **end;
-	size_t count;
-	unsigned long lost; /* since the last line that was queued */
-	bool is_running; /* there is a writer */
-	bool is_writing; /* and it is at a line that is in the queue no more */
-	bool stop;
-	struct thread writer;
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct line *first GUARDED_BY(&lock), **end GUARDED_BY(&lock);
+	size_t count GUARDED_BY(&lock);
+	unsigned long lost GUARDED_BY(&lock); /* since the last line that was queued */
+	bool is_running GUARDED_BY(&lock); /* there is a writer */
+	bool is_writing GUARDED_BY(&lock); /* and it is at a line that is in the queue no more */
+	bool stop GUARDED_BY(&lock);
+	struct thread writer; /* started with the lock, joined by who was told that it ends */
+} queue = { .lock = MUTEX_INIT };
 
 void log_set_level(enum log_level level)
 {
@@ -136,11 +137,11 @@ static bool take_line(struct line **ret_line, unsigned long *ret_lost)
 {
 	bool found;
 
-	pthread_mutex_lock(&queue.lock);
+	mutex_lock(&queue.lock);
 	queue.is_writing = false;
 	while (!queue.first && !queue.lost && !queue.stop) {
 		pthread_cond_broadcast(&queue.written);
-		pthread_cond_wait(&queue.queued, &queue.lock);
+		mutex_wait(&queue.lock, &queue.queued, NULL);
 	}
 	struct line *line = queue.first;
 	if (line) {
@@ -158,7 +159,7 @@ static bool take_line(struct line **ret_line, unsigned long *ret_lost)
 	queue.is_writing = queue.is_running = found;
 	if (!found)
 		pthread_cond_broadcast(&queue.written);
-	pthread_mutex_unlock(&queue.lock);
+	mutex_unlock(&queue.lock);
 	return found;
 }
 
@@ -181,7 +182,7 @@ int log_start(void)
 	static bool is_prepared;
 	int error = 0;
 
-	pthread_mutex_lock(&queue.lock);
+	mutex_lock(&queue.lock);
 	if (!is_prepared) {
 		clock_init_condition(&queue.written);
 		clock_init_condition(&queue.queued);
@@ -195,49 +196,49 @@ int log_start(void)
 		error = thread_start(&queue.writer, run_writer, NULL);
 		queue.is_running = !error;
 	}
-	pthread_mutex_unlock(&queue.lock);
+	mutex_unlock(&queue.lock);
 	return error;
 }
 
-static bool is_written(void)
+static bool is_written(void) REQUIRES(&queue.lock)
 {
 	return !queue.is_running || (!queue.first && !queue.lost && !queue.is_writing);
 }
 
-static bool is_ended(void)
+static bool is_ended(void) REQUIRES(&queue.lock)
 {
 	return !queue.is_running;
 }
 
-/* Waits until that is so, for a limited time. With the lock held. */
-static bool wait_until(bool (*is_so)(void))
+/* Waits until that is so, for a limited time. */
+static bool wait_until(bool (*is_so)(void)) REQUIRES(&queue.lock)
 {
 	struct timespec until = clock_from_ms(clock_monotonic_ms() + LOG_FLUSH_MS);
 
 	while (!is_so())
-		if (pthread_cond_timedwait(&queue.written, &queue.lock, &until) == ETIMEDOUT)
+		if (mutex_wait(&queue.lock, &queue.written, &until) == ETIMEDOUT)
 			return is_so();
 	return true;
 }
 
 void log_flush(void)
 {
-	pthread_mutex_lock(&queue.lock);
+	mutex_lock(&queue.lock);
 	wait_until(is_written);
-	pthread_mutex_unlock(&queue.lock);
+	mutex_unlock(&queue.lock);
 }
 
 void log_stop(void)
 {
 	bool ended = false;
 
-	pthread_mutex_lock(&queue.lock);
+	mutex_lock(&queue.lock);
 	if (queue.is_running) {
 		queue.stop = true;
 		pthread_cond_signal(&queue.queued);
 		ended = wait_until(is_ended);
 	}
-	pthread_mutex_unlock(&queue.lock);
+	mutex_unlock(&queue.lock);
 	if (ended)
 		thread_join(&queue.writer);
 }
@@ -256,7 +257,7 @@ static bool queue_line(enum log_level level, const char *text)
 		line->level = level;
 		memcpy(line->text, text, size);
 	}
-	pthread_mutex_lock(&queue.lock);
+	mutex_lock(&queue.lock);
 	is_queued = queue.is_running;
 	if (is_queued && (!line || queue.count >= LOG_QUEUE_LINES)) {
 		queue.lost++;
@@ -270,7 +271,7 @@ static bool queue_line(enum log_level level, const char *text)
 	}
 	if (is_queued)
 		pthread_cond_signal(&queue.queued);
-	pthread_mutex_unlock(&queue.lock);
+	mutex_unlock(&queue.lock);
 	free(line);
 	return is_queued;
 }
