@@ -59,6 +59,7 @@ static void cache_changed(void *arg, struct place *place)
 	struct entry *entry = cache_find_entry(cache, place, false);
 	if (entry) {
 		entry->changed = true;
+		entry->told_period = 0;
 		entry->fresh_until_ms = 0;
 	}
 	if (!entry || entry->state != ENTRY_PRESENT)
@@ -84,6 +85,7 @@ static void cache_live(void *arg, bool live)
 	struct cache *cache = arg;
 
 	pthread_mutex_lock(&cache->lock);
+	cache->live_period = live ? ++cache->last_period : 0;
 	if (!live)
 		cache_note_names_watched(cache, NULL, false);
 	pthread_mutex_unlock(&cache->lock);
@@ -118,13 +120,23 @@ static struct entry *next_entry(const struct cache *cache, const struct entry *e
 	return (struct entry *)table_next(&cache->entries, &entry->place_entry.link);
 }
 
-/* Has the layer below told us so, if it were otherwise? */
-static bool entry_is_watched(const struct cache *cache, const struct entry *entry)
+/*
+ * Has the layer below told us so, if it were otherwise? Once it said that it would, it is not asked again until it says that it
+ * is not live any more.
+ */
+static bool entry_is_watched(const struct cache *cache, struct entry *entry)
 {
-	return entry->watched && !entry->changed && store_is_watched(cache->store.lower, entry->place_entry.place);
+	if (!entry->watched || entry->changed)
+		return false;
+	if (entry->told_period && entry->told_period == cache->live_period)
+		return true;
+	if (!store_is_watched(cache->store.lower, entry->place_entry.place))
+		return false;
+	entry->told_period = cache->live_period;
+	return true;
 }
 
-static bool entry_is_fresh(const struct cache *cache, const struct entry *entry)
+static bool entry_is_fresh(const struct cache *cache, struct entry *entry)
 {
 	return entry->state != ENTRY_UNKNOWN &&
 	       (entry->fresh_until_ms > clock_monotonic_ms() || entry_is_watched(cache, entry));
@@ -429,7 +441,7 @@ static bool cache_is_watched(struct store *store, struct place *place)
 	struct cache *cache = cache_of(store);
 
 	pthread_mutex_lock(&cache->lock);
-	const struct entry *entry = cache_find_entry(cache, place, false);
+	struct entry *entry = cache_find_entry(cache, place, false);
 	bool watched = entry && entry_is_watched(cache, entry);
 	pthread_mutex_unlock(&cache->lock);
 	return watched;

@@ -32,6 +32,7 @@ struct entry {
 
 	bool watched; /* the layer below is to tell when the config is not what was last known here */
 	bool changed; /* it told, and nothing was fetched since; or what was fetched last was not to be believed */
+	uint64_t told_period; /* in that one (cache->live_period) it tells of changes; 0: perhaps not, it can be asked */
 
 	/* Our own change, until the server's read path shows it. */
 	int64_t own_until_ms;
@@ -69,6 +70,8 @@ struct cache {
 	size_t content_size;
 	struct untold *untold;
 	struct table scopes; /* by place */
+	uint64_t live_period; /* a number for each time in which the layer below tells of changes; 0: it does not now */
+	uint64_t last_period;
 };
 
 /* With the lock. NULL: none, or no memory. */

@@ -31,6 +31,7 @@ struct fake {
 	const struct store_events *events;
 	void *events_arg;
 	bool watches; /* what it is asked to */
+	atomic_int watch_questions;
 	char watched_md5[HASH_MD5_HEX_SIZE]; /* what it was told last; "-": not to watch */
 	bool change_in_get; /* tells of a change while it answers */
 };
@@ -132,6 +133,7 @@ static void fake_watch(struct store *store, struct place *place, const char *md5
 static bool fake_is_watched(struct store *store, struct place *place)
 {
 	(void)place;
+	atomic_fetch_add(&fake_of(store)->watch_questions, 1);
 	return fake_of(store)->watches;
 }
 
@@ -455,6 +457,38 @@ static void test_what_is_watched_is_fresh_until_a_change_is_told(void **state)
 	assert_string_equal(get(bed), "four");
 }
 
+static void test_a_hit_asks_nobody_while_changes_are_told(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->fake.watches = true;
+	bed->fake.events->live(bed->fake.events_arg, true);
+	assert_string_equal(get(bed), "one");
+	assert_true(store_is_watched(bed->cache, CONFIG));
+	grow_stale();
+	int questions = bed->fake.watch_questions;
+	for (int i = 0; i < 5; i++) {
+		assert_string_equal(get(bed), "one");
+		assert_true(store_is_watched(bed->cache, CONFIG));
+	}
+	assert_int_equal(bed->fake.watch_questions, questions);
+	assert_int_equal(bed->fake.gets, 1);
+
+	/* A change, and the end of being live, are told: then it is asked, and believed, anew. */
+	change(bed, "two");
+	assert_false(store_is_watched(bed->cache, CONFIG));
+	assert_string_equal(get(bed), "two");
+	assert_true(store_is_watched(bed->cache, CONFIG));
+	bed->fake.watches = false;
+	bed->fake.events->live(bed->fake.events_arg, false);
+	assert_false(store_is_watched(bed->cache, CONFIG));
+	strcpy(bed->fake.text, "three");
+	grow_stale();
+	assert_string_equal(get(bed), "three");
+	bed->fake.events->live(bed->fake.events_arg, true);
+	assert_false(store_is_watched(bed->cache, CONFIG));
+}
+
 static void test_a_change_during_a_fetch_is_not_lost(void **state)
 {
 	struct bed *bed = *state;
@@ -538,6 +572,7 @@ int main(void)
 		TEST(test_a_listing_confirms_versions),
 		TEST(test_an_interrupted_reader_does_not_spoil_it_for_others),
 		TEST(test_what_is_watched_is_fresh_until_a_change_is_told),
+		TEST(test_a_hit_asks_nobody_while_changes_are_told),
 		TEST(test_a_change_during_a_fetch_is_not_lost),
 		TEST(test_our_own_text_is_not_replaced_by_what_was_before),
 		TEST(test_watched_names_keep_listings_fresh),
