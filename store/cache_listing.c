@@ -60,7 +60,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	int64_t started_ms = clock_monotonic_ms();
 
 	scope->fetching = true;
-	scope->changed = false;
+	scope->changed = scope->is_outdated = false;
 	pthread_mutex_unlock(&cache->lock);
 	int error = store_list(cache->store.lower, scope->place_entry.place, call, &listing);
 	pthread_mutex_lock(&cache->lock);
@@ -84,7 +84,7 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 		fresh_ms = cache->options.refresh_ms;
 	if (fresh_ms < CACHE_FRESH_MS)
 		fresh_ms = CACHE_FRESH_MS;
-	scope->fresh_until_ms = now_ms + fresh_ms;
+	scope->fresh_until_ms = scope->is_outdated ? 0 : now_ms + fresh_ms;
 	listing_drop(scope->listing);
 	scope->listing = listing_hold(listing);
 	/* Not longer than any other version: somebody may have changed one right after the sweep read it. */
@@ -140,6 +140,9 @@ void cache_note_names_watched(struct cache *cache, const struct place *place, bo
 			continue;
 		scope->names_watched = watched;
 		scope->changed = true;
+		/* What appeared before the watch began is not told: who compares the names must not get those of before. */
+		scope->is_outdated = watched;
+		scope->fresh_until_ms = watched ? 0 : scope->fresh_until_ms;
 	}
 }
 

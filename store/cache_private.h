@@ -48,6 +48,7 @@ struct scope {
 	bool fetching;
 	bool names_watched; /* the layer below tells what appears or vanishes */
 	bool changed; /* it told, and nothing was fetched since */
+	bool is_outdated; /* the watch of names began after the last fetch did */
 };
 
 /* A config that may have changed, of which nobody was told yet. */
