@@ -95,7 +95,7 @@ static int truncate_directly(struct request *request, struct node *node, size_t 
 {
 	cleanup_version struct version *version = NULL;
 	const struct writer writer = request_writer(request);
-	int error = attributes_load(request, node, size ? VERSION_WHOLE : VERSION_ATTRIBUTES, &version);
+	int error = attributes_load(request, node, size ? VERSION_BASE : VERSION_ATTRIBUTES, &version);
 
 	if (!error && version && version->size == size && !node->draft)
 		return 0;
@@ -253,7 +253,7 @@ static int open_config(struct request *request, struct node *node, int flags, st
 		return -EROFS;
 	int error = is_of_another(request, node, flags) ? -EACCES : check_rights(request, node, flags);
 	if (!error)
-		error = attributes_load(request, node, VERSION_WHOLE, &version);
+		error = attributes_load(request, node, (flags & O_ACCMODE) == O_WRONLY ? VERSION_BASE : VERSION_WHOLE, &version);
 	/* What may be written but not read can be written anew; so can what can't be decrypted. */
 	if (error == -EACCES && for_writing && (flags & O_TRUNC) && node->unreadable &&
 	    !check_rights(request, node, O_WRONLY)) {

@@ -67,7 +67,7 @@ static int unlink_stored(struct request *request, struct node *node)
 	cleanup_place struct place *place = place_hold(node->place);
 	cleanup_version struct version *version = NULL;
 
-	int error = attributes_load(request, node, VERSION_WHOLE, &version);
+	int error = attributes_load(request, node, VERSION_BASE, &version);
 	if (error == -EACCES && node->unreadable) {
 		error = check_write(request, place);
 		return error ? error : remove_unread(request, node, place);
@@ -210,7 +210,7 @@ static int load_target(struct renaming *renaming, bool scratch_name)
 	if (!store_name_is_possible(store, NAME_DATA_ID, renaming->new_name))
 		return 0;
 	request_unlock(request);
-	error = store_get(store, renaming->new_place, VERSION_WHOLE, &request->call,
+	error = store_get(store, renaming->new_place, VERSION_BASE, &request->call,
 			  &renaming->target_version);
 	request_lock(request);
 	renaming->blind = error == -EACCES && !scratch_name;

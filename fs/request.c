@@ -1,6 +1,7 @@
 #include "fs/request.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "fs/follow/notify.h"
 #include "util/process.h"
@@ -34,6 +35,25 @@ static void start_call(struct request *request, int64_t timeout_ms)
 	request->call.interrupted = is_interrupted;
 	request->call.interrupted_arg = request;
 	request->call.uid = request->uid;
+	request->call.find_groups = request_find_groups;
+	request->call.find_groups_arg = request;
+}
+
+int request_find_groups(void *arg, uid_t uid, gid_t **ret_groups)
+{
+	const struct request *request = arg;
+	int count = uid == request->uid ? fuse_req_getgroups(request->fuse, 0, NULL) : -ENOENT;
+
+	if (count < 0)
+		return count;
+	/* With the one that it acts with, which is not always among them. */
+	gid_t *groups = calloc((size_t)count + 1, sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	groups[0] = request->gid;
+	int found = fuse_req_getgroups(request->fuse, count, groups + 1);
+	*ret_groups = groups;
+	return 1 + (found < 0 ? 0 : found < count ? found : count);
 }
 
 void request_start(struct request *request, fuse_req_t fuse)

@@ -48,6 +48,9 @@ static inline struct tree *request_tree(const struct request *request)
 	return &request->filesystem->tree;
 }
 
+/* All groups of who asks, to be freed; their count. Negative: uid is another one, or /proc does not tell. As call->find_groups. */
+int request_find_groups(void *request, uid_t uid, gid_t **ret_groups);
+
 /* Who asks, as a writer. Reads /proc. */
 struct writer request_writer(const struct request *request);
 

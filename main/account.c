@@ -96,10 +96,11 @@ int account_open(const struct account_options *options, struct call *call, struc
 	if (!error)
 		error = nacos_store_new(account->transport, &account->nacos);
 	if (!error)
-		error = rights_new(account->nacos, &rights_options, &account->rights);
+		error = cache_new(account->nacos, &cache_options, &account->cache);
 	if (!error)
-		error = cache_new(rights_store(account->rights), &cache_options, &account->cache);
-	account->top = account->cache;
+		error = rights_new(account->cache, &rights_options, &account->rights);
+	if (!error)
+		account->top = rights_store(account->rights);
 	return error;
 }
 
@@ -118,8 +119,8 @@ void account_stop(struct account *account)
 void account_close(struct account *account)
 {
 	account_stop(account);
-	store_free(account->cache);
 	rights_free(account->rights);
+	store_free(account->cache);
 	store_free(account->nacos);
 	nacos_transport_free(account->transport);
 	nacos_client_free(account->client);

@@ -1,10 +1,10 @@
 /*
  * The part of the stack of stores that belongs to one account of the server:
  *
- *	cache > rights > nacos
+ *	rights > cache > nacos
  *
  * with the client and the transport below it. The mount has one, and with identity=caller each local user who has a
- * login of his own. What is above it (identities, cipher) and below the same roof is fs/main.c's.
+ * login of his own. What is above it (identities, cipher) and below the same roof is main/main.c's.
  *
  *	account_open (asks the server) -> account_start (starts threads: not before a fork) -> use top -> account_close
  */

@@ -1,7 +1,7 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cipher > identities > (main/account.h: cache > rights > nacos)
+ *	file system operations > cipher > identities > (main/account.h: rights > cache > nacos)
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  */
@@ -90,9 +90,13 @@ static int read_rbac(struct program *program, struct call *call)
 	const struct rbac_options rbac_options = { options->usermap_file, options->rolemap_file };
 	int error = rbac_new(program->account.client, &rbac_options, call, &program->rbac);
 
-	if (!error)
-		rights_set_rbac(program->account.rights, program->rbac);
-	return error;
+	if (error)
+		return error;
+	struct rights_users users = rbac_users(program->rbac);
+	users.owner = options->uid;
+	users.owner_has_all = options->uid == getuid();
+	rights_set_users(program->account.rights, &users);
+	return 0;
 }
 
 static int open_credentials(const struct mount_options *options, struct call *call,

@@ -331,7 +331,7 @@ static int entry_fetch(struct cache *cache, struct entry *entry, struct call *ca
 	entry->fetching = true;
 	entry->changed = false;
 	pthread_mutex_unlock(&cache->lock);
-	int error = store_get(cache->store.lower, entry->place_entry.place, VERSION_WHOLE, call, &version);
+	int error = store_get(cache->store.lower, entry->place_entry.place, VERSION_BASE, call, &version);
 	pthread_mutex_lock(&cache->lock);
 	entry->fetching = false;
 	pthread_cond_broadcast(&cache->fetched);
@@ -410,8 +410,8 @@ static int cache_remove(struct store *store, struct place *place, const struct v
 	return error;
 }
 
-void cache_note_put(struct store *store, struct place *place, struct version *version,
-		    const struct version *base)
+static void cache_note_put(struct store *store, struct place *place, struct version *version,
+			   const struct version *base)
 {
 	struct cache *cache = cache_of(store);
 
@@ -479,6 +479,7 @@ static const struct store_operations cache_operations = {
 	.set_events = cache_set_events,
 	.watch = cache_watch,
 	.is_watched = cache_is_watched,
+	.note_put = cache_note_put,
 	.free = cache_free,
 };
 

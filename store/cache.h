@@ -34,11 +34,4 @@ struct cache_options {
 /* 0 or -ENOMEM. lower is not owned and must outlive the cache. */
 int cache_new(struct store *lower, const struct cache_options *options, struct store **ret_store);
 
-/*
- * The config was just stored through another cache of the same server: it is now at version (NULL: removed), and was at base
- * before. As if it had been put through this one.
- */
-void cache_note_put(struct store *store, struct place *place, struct version *version,
-		    const struct version *base);
-
 #endif

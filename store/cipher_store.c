@@ -146,7 +146,8 @@ static int cipher_store_get(struct store *generic, struct place *place, enum ver
 
 	if (!cipher_is_name(place_data_id(place)))
 		return store_get(store->store.lower, place, part, call, ret_version);
-	int error = store_get(store->store.lower, place, VERSION_WHOLE, call, &stored);
+	/* Only its size is shown then. */
+	int error = store_get(store->store.lower, place, part == VERSION_ATTRIBUTES ? VERSION_BASE : part, call, &stored);
 	if (error)
 		return error;
 	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/cache.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -423,7 +422,7 @@ static int identity_get(struct store *store, struct place *place, enum version_p
 {
 	cleanup_version struct version *version = NULL;
 
-	if (part == VERSION_WHOLE)
+	if (part != VERSION_ATTRIBUTES)
 		return get_of_caller(identities_of(store), place, part, call, ret_version);
 	int error = store_get(store->lower, place, part, call, &version);
 	/* Some servers say that there is none where one may not know. */
@@ -439,7 +438,7 @@ static int put_of_caller(struct store *store, const struct identity_stack *stack
 	int error = store_put(stack->top, place, put, call, ret_version);
 
 	if (!error && stack->top != store->lower && own_may_read(store, place))
-		cache_note_put(store->lower, place, *ret_version, put->base);
+		store_note_put(store->lower, place, *ret_version, put->base);
 	return error;
 }
 
@@ -455,7 +454,7 @@ static int remove_of_caller(struct store *store, const struct identity_stack *st
 	int error = store_remove(stack->top, place, base, call);
 
 	if (!error && stack->top != store->lower)
-		cache_note_put(store->lower, place, NULL, base);
+		store_note_put(store->lower, place, NULL, base);
 	return error;
 }
 

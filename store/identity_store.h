@@ -2,7 +2,7 @@
  * The layer that asks the server with the login of whoever asks here: below it, each local user who has a login of his own
  * has a stack of his own, with its own cache and rights, so that what one may read is never served to another:
  *
- *	file system operations > cipher > identities > (cache > rights > nacos) of the user of the call
+ *	file system operations > cipher > identities > (rights > cache > nacos) of the user of the call
  *
  * Content is read, and everything is changed, with the stack of the call's user. Names and attributes (what everybody
  * who gets into a directory may see) come from the mount's own stack, which is told of changes; what that one may not
@@ -46,7 +46,7 @@ struct identity_login {
 
 /* The stack of one user. */
 struct identity_stack {
-	struct store *top; /* a cache (store/cache.h) */
+	struct store *top;
 	struct rights *rights;
 	void *owner; /* the source's own */
 };

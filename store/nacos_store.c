@@ -50,12 +50,19 @@ static int version_from_config(struct nacos_config *config, struct version **ret
 	return 0;
 }
 
+/* Notes whether the server answered. */
+static int answer(struct call *call, int error)
+{
+	call->answered |= !error || error == -ENOENT || error == -EACCES;
+	return error;
+}
+
 static int nacos_store_get(struct store *store, struct place *place, enum version_part part,
 			   struct call *call, struct version **ret_version)
 {
 	struct nacos_key wire = wire_key(place);
 	cleanup_nacos_config struct nacos_config config = { 0 };
-	int error = nacos_transport_get(transport_of(store), &wire, call, &config);
+	int error = answer(call, nacos_transport_get(transport_of(store), &wire, call, &config));
 
 	(void)part; /* the server sends all or nothing */
 	return error ? error : version_from_config(&config, ret_version);
@@ -354,6 +361,15 @@ static int nacos_store_check_write(struct store *store, struct place *place, str
 	return nacos_transport_check_write(transport_of(store), &wire, call);
 }
 
+static int nacos_store_check_read(struct store *store, struct place *place, struct call *call)
+{
+	struct nacos_key wire = wire_key(place);
+	cleanup_nacos_config struct nacos_config config = { 0 };
+	int error = nacos_transport_get(transport_of(store), &wire, call, &config);
+
+	return error == -ENOENT ? 0 : error;
+}
+
 static int nacos_store_check_create(struct store *store, struct call *call)
 {
 	return nacos_namespace_check_create(client_of(store), call);
@@ -366,6 +382,7 @@ static int nacos_store_list(struct store *store, struct place *place, struct cal
 	char text[PLACE_TEXT_SIZE];
 	int error = nacos_config_list(client_of(store), place_namespace_id(place), place_group(place), call, &names);
 
+	answer(call, error);
 	if (error)
 		return error;
 	cleanup_listing struct listing *listing = listing_new();
@@ -397,6 +414,7 @@ static int nacos_store_check_any(struct store *store, struct place *place, struc
 	char text[PLACE_TEXT_SIZE];
 	int error = nacos_config_count(client_of(store), place_namespace_id(place), place_group(place), call, &count);
 
+	answer(call, error);
 	if (error)
 		return error;
 	if (count > 0)
@@ -421,7 +439,7 @@ static int nacos_store_list_namespaces(struct store *store, struct call *call,
 
 static int nacos_store_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	return nacos_namespace_create(client_of(store), place_namespace_id(place), call);
+	return answer(call, nacos_namespace_create(client_of(store), place_namespace_id(place), call));
 }
 
 static int nacos_store_remove_namespace(struct store *store, struct place *place, struct call *call)
@@ -521,6 +539,16 @@ static bool nacos_store_name_is_possible(struct store *store, enum name_kind kin
 	return false;
 }
 
+/* Nothing is kept here. */
+static void nacos_store_note_put(struct store *store, struct place *place, struct version *version,
+				 const struct version *base)
+{
+	(void)store;
+	(void)place;
+	(void)version;
+	(void)base;
+}
+
 static void nacos_store_free(struct store *store)
 {
 	free(store);
@@ -531,6 +559,7 @@ static const struct store_operations nacos_store_operations = {
 	.put = nacos_store_put,
 	.remove = nacos_store_remove,
 	.check_write = nacos_store_check_write,
+	.check_read = nacos_store_check_read,
 	.check_create = nacos_store_check_create,
 	.list = nacos_store_list,
 	.check_any = nacos_store_check_any,
@@ -541,6 +570,7 @@ static const struct store_operations nacos_store_operations = {
 	.watch = nacos_store_watch,
 	.is_watched = nacos_store_is_watched,
 	.watch_names = nacos_store_watch_names,
+	.note_put = nacos_store_note_put,
 	.content_limit = nacos_store_content_limit,
 	.name_is_possible = nacos_store_name_is_possible,
 	.free = nacos_store_free,

@@ -565,6 +565,21 @@ int rbac_refresh(struct rbac *rbac, struct call *call, bool *ret_changed)
 	return error;
 }
 
+static struct access *find_access(void *rbac, struct place *place)
+{
+	return rbac_find(rbac, place);
+}
+
+static int refresh(void *rbac, struct call *call, bool *ret_changed)
+{
+	return rbac_refresh(rbac, call, ret_changed);
+}
+
+struct rights_users rbac_users(struct rbac *rbac)
+{
+	return (struct rights_users){ .find = find_access, .refresh = refresh, .arg = rbac, .owner = CALL_NO_USER };
+}
+
 static void report_unknown(const struct map *map, bool is_group)
 {
 	unsigned id;

@@ -48,6 +48,9 @@ void rbac_free(struct rbac *rbac);
  */
 int rbac_refresh(struct rbac *rbac, struct call *call, bool *ret_changed);
 
+/* These as users of rights_set_users(), with no owner yet; rbac must outlive the rights. */
+struct rights_users rbac_users(struct rbac *rbac);
+
 /* Who may do what at a place; counted for the caller, NULL for nobody (or without memory). */
 struct access *rbac_find(struct rbac *rbac, struct place *place);
 

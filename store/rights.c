@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/rbac.h"
 #include "store/rights_private.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -173,9 +172,12 @@ static struct rights_node *next_question(const struct rights *rights, struct rig
 	return NULL;
 }
 
-struct access *rights_find_access(struct rights *rights, struct place *place)
+static void mark_used(struct rights_node *node)
 {
-	return rights->rbac ? rbac_find(rights->rbac, place) : NULL;
+	int64_t now_ms = clock_monotonic_ms();
+
+	for (; node; node = node->parent)
+		node->used_ms = now_ms;
 }
 
 unsigned rights_peek(struct rights *rights, struct place *place)
@@ -213,8 +215,7 @@ bool rights_are_known(struct rights *rights, struct place *place, unsigned bits)
 
 static int ask_read(struct store *lower, struct place *place, struct call *call)
 {
-	cleanup_version struct version *version = NULL;
-	int error = place->depth == PLACE_CONFIG ? store_get(lower, place, VERSION_ATTRIBUTES, call, &version) :
+	int error = place->depth == PLACE_CONFIG ? store_check_read(lower, place, call) :
 						   store_check_any(lower, place, call);
 
 	return error == -ENOENT ? 0 : error;
@@ -278,20 +279,11 @@ static int load_kind(struct rights *rights, struct rights_node *node, enum right
 	return error;
 }
 
-static void mark_used(struct rights_node *node)
-{
-	int64_t now_ms = clock_monotonic_ms();
-
-	for (; node; node = node->parent)
-		node->used_ms = now_ms;
-}
-
 int rights_load(struct rights *rights, struct place *place, unsigned bits, struct call *call)
 {
 	int error = 0;
 
-	if (rights->rbac)
-		access_drop(rbac_find(rights->rbac, place)); /* worked out here, where nobody waits for it */
+	access_drop(rights_find_access(rights, place)); /* worked out here, where nobody waits for it */
 	pthread_mutex_lock(&rights->lock);
 	/* A wide yes needs no place of the config's own. */
 	struct rights_node *node = nearest_node(rights, place);
@@ -319,6 +311,26 @@ int rights_load(struct rights *rights, struct place *place, unsigned bits, struc
 }
 
 /* -------------------------------------------------------------------- checks */
+
+int rights_known_answer(struct rights *rights, struct place *place, enum rights_kind kind)
+{
+	int answer = -EAGAIN;
+
+	pthread_mutex_lock(&rights->lock);
+	struct rights_node *node = nearest_node(rights, place);
+	bool exact = place_of(node) == place;
+	if (kind == KIND_WRITE && rights->options.read_only)
+		answer = -EACCES;
+	else if (next_question(rights, node, kind))
+		answer = -EAGAIN;
+	else if (is_granted(rights, node, kind, exact))
+		answer = 0;
+	else if (exact && is_fresh(node, kind))
+		answer = -EACCES;
+	mark_used(node);
+	pthread_mutex_unlock(&rights->lock);
+	return answer;
+}
 
 /* The right is known to be granted (0), known not to be (-EACCES), or nobody was ever told (-EAGAIN). */
 static int answer_of(struct rights *rights, struct place *place, enum rights_kind kind)
@@ -485,28 +497,23 @@ static struct rights_node *find_stale_scope(struct rights *rights, int64_t ahead
 }
 
 /* With the lock, given up meanwhile. */
-static void refresh_rbac(struct rights *rights)
+static void refresh_users(struct rights *rights)
 {
 	struct call call;
 	bool changed = false;
 
-	if (!rights->rbac || rights->rbac_due_ms > clock_monotonic_ms())
+	if (!rights->users.find || rights->users_due_ms > clock_monotonic_ms())
 		return;
 	pthread_mutex_unlock(&rights->lock);
 	call_start(&call, BACKGROUND_ASK_MS);
-	if (rbac_refresh(rights->rbac, &call, &changed))
-		log_debug("rights=rbac: %s", call.reason);
+	if (rights->users.refresh(rights->users.arg, &call, &changed))
+		log_debug("rights of users: %s", call.reason);
 	pthread_mutex_lock(&rights->lock);
-	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
+	rights->users_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
 	if (changed) {
 		rights->is_changed = true;
 		rights->tell_at_ms = 0;
 	}
-}
-
-void rights_set_rbac(struct rights *rights, struct rbac *rbac)
-{
-	rights->rbac = rbac;
 }
 
 void rights_set_changed(struct rights *rights, void (*changed)(void *arg), void *arg)
@@ -539,7 +546,7 @@ static void *run_rights(void *argument)
 		enum rights_kind kind = KIND_READ;
 		struct rights_node *node = NULL;
 
-		refresh_rbac(rights);
+		refresh_users(rights);
 		int64_t now_ms = clock_monotonic_ms();
 		if (rights->outage_until_ms <= now_ms)
 			node = find_stale_scope(rights, ahead_ms, &kind);
@@ -564,7 +571,7 @@ int rights_start(struct rights *rights)
 {
 	if (rights->options.off)
 		return 0;
-	rights->rbac_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
+	rights->users_due_ms = clock_monotonic_ms() + rights->options.fresh_ms;
 	return thread_start(&rights->thread, run_rights, rights);
 }
 

@@ -1,12 +1,13 @@
 /*
  * What an account may do with each config, found without leaving a trace, and remembered for a moment.
  *
- * One of these is the rights of one account, whose login the layer below carries. It is a layer of the stack (file
- * system operations > cipher > cache > rights > nacos), so that it sees every answer of the server: what was read may
- * be read, what was refused may not, and neither has to be asked for then.
+ * One of these is the rights of one account, whose login the bottom of the stack carries. It is a layer of the stack, above the
+ * cache (file system operations > cipher > rights > cache > nacos), and refuses by itself: what this account may not read does
+ * not come out of what is kept below, and what the user of the call may not read (rights_set_users()) neither. It also sees the
+ * answers of the server: what was read may be read, what was refused may not, and neither has to be asked for then. What is
+ * served from the cache is no answer (call->answered): whether it may still be read is asked for, when that is not known.
  *
- * A place is a namespace, a group or a config, or the top, where namespaces are. Grants only add
- * up, so it is asked from wide to narrow: a yes for a namespace or a group holds for all that is in it, and only where
+ * A place is a namespace, a group or a config, or the top, where namespaces are. Grants only add up, so it is asked from wide to narrow: a yes for a namespace or a group holds for all that is in it, and only where
  * both said no is a single name asked for. How: by counting the configs of a namespace or group, by reading the config,
  * and by publishing nothing, which servers refuse only after they have checked the right. Nothing is ever written.
  *
@@ -26,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "model/access.h"
 #include "model/place.h"
@@ -36,7 +38,6 @@
 #define RIGHTS_FRESH_MAX_MS 30000
 
 struct rights;
-struct rbac;
 
 struct rights_options {
 	bool off; /* rights are not asked for ahead: the account may do anything, until the server says no */
@@ -48,8 +49,23 @@ struct rights_options {
 int rights_new(struct store *lower, const struct rights_options *options, struct rights **ret_rights);
 void rights_free(struct rights *rights);
 
-/* What users of this machine may do, kept fresh from here; not owned. Before rights_start(). */
-void rights_set_rbac(struct rights *rights, struct rbac *rbac);
+/*
+ * What users of this machine may do, where that is not what the account may (store/rbac.h). The account does it for them, so they
+ * may no more than it may.
+ */
+struct rights_users {
+	/* Who may do what at a place; counted for the caller, NULL for nobody. Asks nobody. */
+	struct access *(*find)(void *arg, struct place *place);
+
+	/* Finds out anew, for find(); whether it changed is set even on failure. By one thread at a time. */
+	int (*refresh)(void *arg, struct call *call, bool *ret_changed);
+	void *arg;
+	uid_t owner; /* of the mount */
+	bool owner_has_all; /* without an entry of his own he may what the account may: he knows its password */
+};
+
+/* From then on users count; they are kept fresh from here, and must outlive the rights. Before rights_start() and any call. */
+void rights_set_users(struct rights *rights, const struct rights_users *users);
 
 /*
  * Who is told, from the thread and without a lock, that what rights_peek() says of some places is not what it was. Soon after
@@ -76,10 +92,18 @@ int rights_load(struct rights *rights, struct place *place, unsigned bits, struc
 unsigned rights_peek(struct rights *rights, struct place *place);
 
 /*
- * With rbac: what users and groups of this machine may do at the place; counted for the caller, NULL for nobody. The account of
- * the mount does it for them, so they may no more than it may: mask with rights_peek().
+ * What users and groups of this machine may do at the place, with rights_set_users(); counted for the caller, NULL for nobody. Mask
+ * it with rights_peek().
  */
 struct access *rights_find_access(struct rights *rights, struct place *place);
+
+/*
+ * May the user of the call do that at the place, as far as the account may? 0 or -EACCES; 0 too where users don't count, for root,
+ * whom the kernel would not keep back either, and for what nobody asked for. What the account may is another question
+ * (rights_check_read()). Asks no server; may read /proc, and, where nobody asks but it is done on behalf of somebody, the
+ * machine's database of users.
+ */
+int rights_check_user(struct rights *rights, struct place *place, unsigned bits, struct call *call);
 
 /* Is it known and fresh, so that rights_load() would ask nobody? */
 bool rights_are_known(struct rights *rights, struct place *place, unsigned bits);

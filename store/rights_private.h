@@ -1,6 +1,6 @@
 /*
- * The inside of struct rights, for the modules that make it up: rights.c (what is known, and asking), rights_store.c (learning
- * from what passes through). Nobody else includes this.
+ * The inside of struct rights, for the files that make it up: rights.c (what is known, and asking), rights_user.c (users of this
+ * machine), rights_store.c (the layer: refusing, and learning from what passes through). Nobody else includes this.
  */
 #ifndef NACOSFS_STORE_RIGHTS_PRIVATE_H
 #define NACOSFS_STORE_RIGHTS_PRIVATE_H
@@ -41,8 +41,8 @@ struct rights {
 	unsigned asking_count;
 	unsigned long question_count;
 	int64_t outage_until_ms; /* nobody asks before */
-	struct rbac *rbac; /* NULL: none; constant once the thread runs */
-	int64_t rbac_due_ms; /* when what others may do is read again */
+	struct rights_users users; /* without find: they don't count; constant once the thread runs */
+	int64_t users_due_ms; /* when what they may do is read again */
 	struct thread thread;
 	bool stopping;
 	int64_t tell_at_ms; /* when changed() is called, if is_changed */
@@ -52,6 +52,11 @@ struct rights {
 };
 
 extern const struct store_operations rights_operations;
+
+/*
+ * Is the right known, and fresh? 0: it is granted; -EACCES: it is not; -EAGAIN: it has to be asked for. No lock.
+ */
+int rights_known_answer(struct rights *rights, struct place *place, enum rights_kind kind);
 
 /*
  * What came of using a config: it was done, or refused with -EACCES (other errors say nothing). No lock.

@@ -2,7 +2,7 @@
  * What a config store is: a small table of operations that every layer of the stack implements, each changing what it
  * is there for and handing the rest to the layer below:
  *
- *	file system operations > cipher > cache > rights > nacos
+ *	file system operations > cipher > rights > cache > nacos
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  *
@@ -11,7 +11,7 @@
  * call. They return 0 or a negative errno and leave the reason in the call:
  *
  * -ENOENT        there is no such config
- * -EACCES        this account may not
+ * -EACCES        this account, or this user, may not
  * -EBUSY         put, remove: the config is not at the base version any more
  * -EBADMSG       get: stored under a name that stands for ciphertext, and is none, or damaged
  * -ENOKEY        get, put: the key service refuses, can't be reached, or there is none
@@ -38,7 +38,8 @@
 /* What of a version is asked for. */
 enum version_part {
 	VERSION_ATTRIBUTES, /* size, md5, type, time; the content may be missing */
-	VERSION_WHOLE,
+	VERSION_BASE, /* all of it, to be compared with, kept or put back; not to be shown to anybody */
+	VERSION_WHOLE, /* all of it, for the user of the call */
 };
 
 /* What a put stores, and on what condition. */
@@ -116,9 +117,10 @@ struct store_operations {
 		      struct call *call);
 
 	/*
-	 * May this account put and remove (get) here? 0 or -EACCES; writes nothing. From the rights layer upwards, which knows
-	 * most answers; what is not known of reading passes, as reading will tell. Below it, what check_write asks the
-	 * server: a dataId "*" stands for all of a group then, a group "*" too for all of a namespace.
+	 * May this account put and remove (get) here? 0 or -EACCES; writes nothing. The rights layer knows most answers; what is
+	 * not known of reading passes, as reading will tell. Below it they ask the server: check_read whether that config can be
+	 * read (0 too where there is none), check_write also for many, where a dataId "*" stands for all of a group, a group "*"
+	 * too for all of a namespace.
 	 */
 	int (*check_write)(struct store *store, struct place *place, struct call *call);
 	int (*check_read)(struct store *store, struct place *place, struct call *call);
@@ -155,6 +157,12 @@ struct store_operations {
 
 	/* Asks to be told of names that appear or vanish; names_watched() says what came of it. Again: does nothing. */
 	void (*watch_names)(struct store *store, struct place *place);
+
+	/*
+	 * The config was just stored through another stack for the same server: it is now at version (NULL: removed), and was at
+	 * base before. As if it had been put here.
+	 */
+	void (*note_put)(struct store *store, struct place *place, struct version *version, const struct version *base);
 
 	/* No put of more bytes than these can succeed, as things are now. Asks nobody. */
 	size_t (*content_limit)(struct store *store);
@@ -282,6 +290,14 @@ static inline void store_watch_names(struct store *store, struct place *place)
 	while (!store->operations->watch_names)
 		store = store->lower;
 	store->operations->watch_names(store, place);
+}
+
+static inline void store_note_put(struct store *store, struct place *place, struct version *version,
+				  const struct version *base)
+{
+	while (!store->operations->note_put)
+		store = store->lower;
+	store->operations->note_put(store, place, version, base);
 }
 
 static inline size_t store_content_limit(struct store *store)

@@ -25,6 +25,8 @@ void call_start_part(struct call *part, const struct call *whole, int64_t timeou
 	part->interrupted = whole->interrupted;
 	part->interrupted_arg = whole->interrupted_arg;
 	part->uid = whole->uid;
+	part->find_groups = whole->find_groups;
+	part->find_groups_arg = whole->find_groups_arg;
 }
 
 int call_check(struct call *call)

@@ -28,6 +28,13 @@ struct call {
 	bool (*interrupted)(void *arg); /* NULL: can't be interrupted */
 	void *interrupted_arg;
 	uid_t uid; /* the local user on whose behalf it is; CALL_NO_USER: nobody's in particular */
+	/*
+	 * The groups of whoever asks, if that is uid: their count, and the groups to be freed; negative: it can't be told. NULL: nobody
+	 * asks, the work is only done on behalf of uid.
+	 */
+	int (*find_groups)(void *arg, uid_t uid, gid_t **ret_groups);
+	void *find_groups_arg;
+	bool answered; /* the other side itself said yes or no in the course of it: what came is not older than the call */
 	char reason[CALL_REASON_SIZE]; /* of the last failure, "" when there was none */
 };
 

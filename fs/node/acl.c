@@ -226,21 +226,7 @@ int acl_set(const struct filesystem *filesystem, struct node *node, const void *
 
 /* -------------------------------------------------------------------- who asks */
 
-/* All groups of the caller; the count, 0 when /proc does not tell. */
-static int find_groups(const struct request *request, gid_t **ret_groups)
-{
-	int count = request->fuse ? fuse_req_getgroups(request->fuse, 0, NULL) : 0;
-
-	if (count <= 0)
-		return 0;
-	*ret_groups = calloc((size_t)count, sizeof(**ret_groups));
-	if (!*ret_groups)
-		return 0;
-	int found = fuse_req_getgroups(request->fuse, count, *ret_groups);
-	return found < count ? (found > 0 ? found : 0) : count;
-}
-
-int acl_check_caller(const struct request *request, struct place *place, unsigned rights)
+int acl_check_caller(struct request *request, struct place *place, unsigned rights)
 {
 	const struct filesystem *filesystem = request->filesystem;
 	cleanup_free gid_t *groups = NULL;
@@ -248,18 +234,18 @@ int acl_check_caller(const struct request *request, struct place *place, unsigne
 
 	if (!filesystem->per_user || !request->uid)
 		return 0;
+	if (!filesystem->identities)
+		return rights_check_user(filesystem->rights, place, rights, &request->call);
 	/* Who has an account of his own is told by the server. */
-	if (filesystem->identities && identity_store_knows(filesystem->identities, request->uid))
+	if (identity_store_knows(filesystem->identities, request->uid))
 		return 0;
 	find_shares(filesystem, place, true, &shares);
-	unsigned has = request->uid == filesystem->uid ? shares.owner : 0;
-	has |= access_rights(shares.access, false, request->uid);
-	has |= access_rights(shares.access, true, request->gid) | shares.other;
+	unsigned has = (request->uid == filesystem->uid ? shares.owner : 0) | shares.other;
 	if (request->gid == filesystem->gid)
 		has |= shares.group;
-	int count = (has & rights) == rights ? 0 : find_groups(request, &groups);
+	int count = (has & rights) == rights ? 0 : request_find_groups(request, request->uid, &groups);
 	for (int i = 0; i < count; i++)
-		has |= access_rights(shares.access, true, groups[i]) | (groups[i] == filesystem->gid ? shares.group : 0);
+		has |= groups[i] == filesystem->gid ? shares.group : 0;
 	access_drop(shares.access);
 	return (has & shares.ceiling & rights) == rights ? 0 : -EACCES;
 }

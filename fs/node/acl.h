@@ -46,6 +46,6 @@ int acl_set(const struct filesystem *filesystem, struct node *node, const void *
  * May the user who asks do that at the place? 0 or -EACCES; 0 where the modes are not per user, and for root, whom the kernel
  * would not keep back either. Reads /proc.
  */
-int acl_check_caller(const struct request *request, struct place *place, unsigned rights);
+int acl_check_caller(struct request *request, struct place *place, unsigned rights);
 
 #endif

@@ -150,7 +150,7 @@ int attributes_load(struct request *request, struct node *node, enum version_par
 		node->unreadable = error;
 	if (error == -EBADMSG || error == -ENOKEY)
 		node_set_error(node, request->call.reason);
-	else if (!error && part == VERSION_WHOLE && !node->failed_process)
+	else if (!error && part != VERSION_ATTRIBUTES && !node->failed_process)
 		node_set_error(node, NULL);
 	else if (error == -ENOENT && !node->writers && !node->draft && node->parent && !node->committing) {
 		tree_note_vanished(tree, node);

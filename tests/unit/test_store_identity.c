@@ -59,11 +59,19 @@ static int bottom_get(struct store *store, struct place *place, enum version_par
 	atomic_fetch_add(&bottom->gets, 1);
 	while (atomic_load(&bottom->hold))
 		usleep(1000);
+	call->answered = true;
 	if (!bottom->text)
 		return call_fail(call, -EACCES, "refused");
 	assert_int_equal(buffer_append(&content, bottom->text, strlen(bottom->text)), 0);
 	*ret_version = version_new(&content, "0123456789abcdef0123456789abcdef", "", 0);
 	return *ret_version ? 0 : -ENOMEM;
+}
+
+static int bottom_check_read(struct store *store, struct place *place, struct call *call)
+{
+	(void)place;
+	(void)call;
+	return ((struct bottom *)store)->text ? 0 : -EACCES;
 }
 
 static int bottom_check_any(struct store *store, struct place *place, struct call *call)
@@ -91,6 +99,7 @@ static bool bottom_is_watched(struct store *store, struct place *place)
 
 static const struct store_operations bottom_operations = {
 	.get = bottom_get,
+	.check_read = bottom_check_read,
 	.check_any = bottom_check_any,
 	.check_write = bottom_check_write,
 	.watch = bottom_watch,
@@ -104,14 +113,14 @@ static void build(struct tower *tower, const char *text)
 
 	tower->bottom.store.operations = &bottom_operations;
 	tower->bottom.text = text;
-	assert_int_equal(rights_new(&tower->bottom.store, &rights_options, &tower->rights), 0);
-	assert_int_equal(cache_new(rights_store(tower->rights), &cache_options, &tower->cache), 0);
+	assert_int_equal(cache_new(&tower->bottom.store, &cache_options, &tower->cache), 0);
+	assert_int_equal(rights_new(tower->cache, &rights_options, &tower->rights), 0);
 }
 
 static void demolish(struct tower *tower)
 {
-	store_free(tower->cache);
 	rights_free(tower->rights);
+	store_free(tower->cache);
 }
 
 static int source_list(void *arg, struct call *call, struct identity_login **ret_logins, size_t *ret_count)
@@ -135,7 +144,7 @@ static int source_open(void *arg, uid_t uid, struct call *call, struct identity_
 	build(tower, bed->texts[uid == BOB]);
 	atomic_fetch_add(&bed->opened, 1);
 	bed->last = tower;
-	*ret_stack = (struct identity_stack){ tower->cache, tower->rights, tower };
+	*ret_stack = (struct identity_stack){ rights_store(tower->rights), tower->rights, tower };
 	return 0;
 }
 
@@ -158,7 +167,7 @@ static int set_up(void **state)
 	bed->logins[1] = (struct identity_login){ BOB, 1 };
 	bed->login_count = 2;
 	const struct identity_store_options options = {
-		.own = { bed->own.cache, bed->own.rights, NULL },
+		.own = { rights_store(bed->own.rights), bed->own.rights, NULL },
 		.source = { source_list, source_open, source_close, bed },
 	};
 	assert_int_equal(identity_store_new(&options, &bed->identities), 0);

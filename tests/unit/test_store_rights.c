@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "store/cache.h"
 #include "store/rights.h"
 #include "util/clock.h"
 
@@ -25,9 +26,13 @@ static struct place *A, *B, *G, *N, *TOP; /* ns/g/a, ns/g/b, ns/g, ns, the top *
 struct fake {
 	struct store store;
 	const char *read_grant, *write_grant;
+	const char *text; /* of every config; NULL: there is none */
+	bool watches;
+	const struct store_events *events;
+	void *events_arg;
 	int error; /* of every question, if not 0 */
 	char asked[1024]; /* "r:ns:g:d ..." */
-	unsigned count;
+	unsigned count, put_count;
 	pthread_mutex_t lock;
 };
 
@@ -58,12 +63,23 @@ static int answer(struct store *store, char kind, struct place *place)
 static int fake_get(struct store *store, struct place *place, enum version_part part, struct call *call,
 		    struct version **ret_version)
 {
+	const struct fake *fake = (struct fake *)store;
 	int error = answer(store, 'r', place);
+	struct buffer content = BUFFER_INIT;
 
 	(void)part;
+	call->answered = !error || error == -EACCES;
+	if (error || !fake->text)
+		return error ? error : -ENOENT;
+	buffer_append_text(&content, fake->text);
+	*ret_version = version_new(&content, "0123456789abcdef0123456789abcdef", "", 0);
+	return 0;
+}
+
+static int fake_check_read(struct store *store, struct place *place, struct call *call)
+{
 	(void)call;
-	(void)ret_version;
-	return error ? error : -ENOENT;
+	return answer(store, 'r', place);
 }
 
 static int fake_check_any(struct store *store, struct place *place, struct call *call)
@@ -87,7 +103,7 @@ static int fake_check_create(struct store *store, struct call *call)
 static int fake_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 		    struct version **ret_version)
 {
-	(void)store;
+	((struct fake *)store)->put_count++;
 	(void)place;
 	(void)put;
 	(void)call;
@@ -95,8 +111,31 @@ static int fake_put(struct store *store, struct place *place, const struct put *
 	return -EACCES;
 }
 
+static void fake_set_events(struct store *store, const struct store_events *events, void *arg)
+{
+	((struct fake *)store)->events = events;
+	((struct fake *)store)->events_arg = arg;
+}
+
+static void fake_watch(struct store *store, struct place *place, const char *md5)
+{
+	(void)store;
+	(void)place;
+	(void)md5;
+}
+
+static bool fake_is_watched(struct store *store, struct place *place)
+{
+	(void)place;
+	return ((struct fake *)store)->watches;
+}
+
 static const struct store_operations fake_operations = {
 	.get = fake_get,
+	.check_read = fake_check_read,
+	.set_events = fake_set_events,
+	.watch = fake_watch,
+	.is_watched = fake_is_watched,
 	.put = fake_put,
 	.check_any = fake_check_any,
 	.check_write = fake_check_write,
@@ -285,6 +324,191 @@ static void test_reading_answers_for_itself(void **state)
 	assert_null(strstr(bed->fake.asked, "r:ns:g:a"));
 }
 
+/* ------------------------------------------------------------- above a cache */
+
+#define ALICE 1001
+#define BOB 1002
+#define GUEST 1003
+#define OWNER 1004
+#define TEAM 2001
+
+/* Alice may read and write, bob may write, the team may read. */
+static struct access *find_users(void *arg, struct place *place)
+{
+	struct access *access = calloc(1, sizeof(*access) + 3 * sizeof(access->entries[0]));
+
+	(void)arg;
+	(void)place;
+	atomic_init(&access->references, 1);
+	access->count = 3;
+	access->entries[0] = (struct access_entry){ false, ALICE, RIGHT_READ | RIGHT_WRITE };
+	access->entries[1] = (struct access_entry){ false, BOB, RIGHT_WRITE };
+	access->entries[2] = (struct access_entry){ true, TEAM, RIGHT_READ };
+	return access;
+}
+
+static int refresh_users(void *arg, struct call *call, bool *ret_changed)
+{
+	(void)arg;
+	(void)call;
+	*ret_changed = false;
+	return 0;
+}
+
+static int find_groups(void *team, uid_t uid, gid_t **ret_groups)
+{
+	(void)uid;
+	*ret_groups = calloc(1, sizeof(**ret_groups));
+	(*ret_groups)[0] = team ? TEAM : 1;
+	return 1;
+}
+
+/* The stack of a mount, with a text that the cache keeps for as long as it is told of no change. */
+struct tower {
+	struct fake fake;
+	struct store *cache;
+	struct rights *rights;
+};
+
+static int build(void **state)
+{
+	const struct cache_options cache_options = { .content_limit = 1 << 20, .fresh_ms = CACHE_FRESH_MS, .refresh_ms = 30000 };
+	const struct rights_options options = { .fresh_ms = FRESH_MS };
+	struct tower *tower = calloc(1, sizeof(*tower));
+
+	tower->fake.store.operations = &fake_operations;
+	tower->fake.text = "text";
+	tower->fake.watches = true;
+	tower->fake.read_grant = tower->fake.write_grant = "ns:g:*";
+	pthread_mutex_init(&tower->fake.lock, NULL);
+	assert_int_equal(cache_new(&tower->fake.store, &cache_options, &tower->cache), 0);
+	assert_int_equal(rights_new(tower->cache, &options, &tower->rights), 0);
+	*state = tower;
+	return 0;
+}
+
+static int demolish(void **state)
+{
+	struct tower *tower = *state;
+
+	rights_free(tower->rights);
+	store_free(tower->cache);
+	free(tower);
+	return 0;
+}
+
+static int get_as(struct tower *tower, uid_t uid, bool in_team, enum version_part part)
+{
+	cleanup_version struct version *version = NULL;
+	struct call call;
+
+	call_start(&call, 5000);
+	call.uid = uid;
+	call.find_groups = find_groups;
+	call.find_groups_arg = in_team ? tower : NULL;
+	int error = store_get(rights_store(tower->rights), A, part, &call, &version);
+	assert_true(error ? !version : version->content.size == 4);
+	return error;
+}
+
+static int get_kept(struct tower *tower)
+{
+	return get_as(tower, CALL_NO_USER, false, VERSION_BASE);
+}
+
+static void test_a_kept_text_stays_in_once_the_right_is_gone(void **state)
+{
+	struct tower *tower = *state;
+
+	assert_int_equal(get_kept(tower), 0);
+	tower->fake.asked[0] = '\0';
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(get_kept(tower), 0);
+	assert_string_equal(tower->fake.asked, "r:ns:*:* r:ns:g:*"); /* the text is kept; what else may be read is asked for once */
+	tower->fake.read_grant = NULL;
+	grow_stale();
+	assert_int_equal(get_kept(tower), -EACCES);
+	tower->fake.asked[0] = '\0';
+	assert_int_equal(get_kept(tower), -EACCES); /* known: nobody is asked */
+	assert_string_equal(tower->fake.asked, "");
+	tower->fake.read_grant = "ns:g:a";
+	grow_stale();
+	assert_int_equal(get_kept(tower), 0);
+}
+
+static void test_what_is_kept_is_no_answer_about_the_right(void **state)
+{
+	struct tower *tower = *state;
+
+	tower->fake.read_grant = "ns:g:a";
+	assert_int_equal(get_kept(tower), 0);
+	/* Served from the cache again and again, the right still grows stale, and is asked for. */
+	tower->fake.read_grant = NULL;
+	int64_t until_ms = clock_monotonic_ms() + 10 * FRESH_MS;
+	while (!get_kept(tower))
+		assert_true(clock_monotonic_ms() < until_ms);
+	assert_int_equal(rights_peek(tower->rights, A) & RIGHT_READ, 0);
+}
+
+static void test_without_the_server_what_could_be_read_can_be(void **state)
+{
+	struct tower *tower = *state;
+
+	assert_int_equal(get_kept(tower), 0);
+	grow_stale();
+	tower->fake.error = -EHOSTUNREACH;
+	assert_int_equal(get_kept(tower), 0);
+	assert_int_equal(get_kept(tower), 0);
+}
+
+static void test_a_user_gets_no_text_that_he_may_not_read(void **state)
+{
+	struct tower *tower = *state;
+	const struct rights_users users = { find_users, refresh_users, NULL, OWNER, true };
+
+	rights_set_users(tower->rights, &users);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(get_as(tower, ALICE, false, VERSION_WHOLE), 0);
+		assert_int_equal(get_as(tower, BOB, false, VERSION_WHOLE), -EACCES);
+		assert_int_equal(get_as(tower, BOB, true, VERSION_WHOLE), 0);
+		assert_int_equal(get_as(tower, GUEST, false, VERSION_WHOLE), -EACCES);
+		assert_int_equal(get_as(tower, GUEST, true, VERSION_WHOLE), 0);
+		assert_int_equal(get_as(tower, OWNER, false, VERSION_WHOLE), 0);
+		assert_int_equal(get_as(tower, 0, false, VERSION_WHOLE), 0);
+		/* For the program's own use, and attributes: who comes so far, the directory decides. */
+		assert_int_equal(get_as(tower, GUEST, false, VERSION_BASE), 0);
+		assert_int_equal(get_as(tower, GUEST, false, VERSION_ATTRIBUTES), 0);
+	}
+	/* Nobody may more than the account. */
+	tower->fake.read_grant = NULL;
+	grow_stale();
+	assert_int_equal(get_as(tower, ALICE, false, VERSION_WHOLE), -EACCES);
+	assert_int_equal(get_as(tower, OWNER, false, VERSION_WHOLE), -EACCES);
+}
+
+static void test_a_user_changes_nothing_that_he_may_not_write(void **state)
+{
+	struct tower *tower = *state;
+	const struct rights_users users = { find_users, refresh_users, NULL, OWNER, true };
+	const struct put put = { 0 }, move = { .metadata_of = B };
+	struct version *version = NULL;
+	struct call call;
+
+	rights_set_users(tower->rights, &users);
+	call_start(&call, 5000);
+	assert_int_equal(rights_load(tower->rights, A, RIGHT_READ | RIGHT_WRITE, &call), 0);
+	tower->fake.put_count = 0;
+	call.uid = GUEST;
+	call.find_groups = find_groups;
+	assert_int_equal(store_put(rights_store(tower->rights), A, &put, &call, &version), -EACCES);
+	assert_int_equal(store_remove(rights_store(tower->rights), A, NULL, &call), -EACCES);
+	call.uid = BOB;
+	assert_int_equal(store_put(rights_store(tower->rights), A, &move, &call, &version), -EACCES); /* he may not read B */
+	assert_int_equal(tower->fake.put_count, 0);
+	assert_int_equal(store_put(rights_store(tower->rights), A, &put, &call, &version), -EACCES); /* the server's no */
+	assert_int_equal(tower->fake.put_count, 1);
+}
+
 static void test_checks(void **state)
 {
 	struct bed *bed = *state;
@@ -390,6 +614,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_refused_change_makes_the_right_be_asked_for_again, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_reading_answers_for_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_kept_text_stays_in_once_the_right_is_gone, build, demolish),
+		cmocka_unit_test_setup_teardown(test_what_is_kept_is_no_answer_about_the_right, build, demolish),
+		cmocka_unit_test_setup_teardown(test_without_the_server_what_could_be_read_can_be, build, demolish),
+		cmocka_unit_test_setup_teardown(test_a_user_gets_no_text_that_he_may_not_read, build, demolish),
+		cmocka_unit_test_setup_teardown(test_a_user_changes_nothing_that_he_may_not_write, build, demolish),
 		cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_right_known_to_be_gone_stays_gone_without_the_server, setup,
 						teardown),
