@@ -3,13 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "store/cache.h"
 #include "store/nacos_store.h"
 #include "util/buffer.h"
 #include "util/file.h"
 #include "util/log.h"
-
-#define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
 
 /* libcurl reads it for each connection, and does not mind who else can. */
 static int check_tls_key(const char *path, struct call *call)
@@ -77,30 +74,12 @@ static int build_transport(const struct account_options *account_options, struct
 
 int account_open(const struct account_options *options, struct call *call, struct account *account)
 {
-	const struct cache_options cache_options = {
-		.content_limit = CACHE_CONTENT_LIMIT,
-		.fresh_ms = options->fresh_ms,
-		.refresh_ms = (int64_t)options->command_line->options.refresh_seconds * 1000,
-	};
-
-	const struct rights_options rights_options = {
-		.off = options->rights_off,
-		.read_only = options->command_line->options.read_only,
-		.fresh_ms = cache_options.refresh_ms,
-	};
-
 	memset(account, 0, sizeof(*account));
 	int error = connect_client(options, call, account);
 	if (!error)
 		error = build_transport(options, call, account);
 	if (!error)
-		error = nacos_store_new(account->transport, &account->nacos);
-	if (!error)
-		error = cache_new(account->nacos, &cache_options, &account->cache);
-	if (!error)
-		error = rights_new(account->cache, &rights_options, &account->rights);
-	if (!error)
-		account->top = rights_store(account->rights);
+		error = nacos_store_new(account->transport, &account->bottom);
 	return error;
 }
 
@@ -119,9 +98,7 @@ void account_stop(struct account *account)
 void account_close(struct account *account)
 {
 	account_stop(account);
-	rights_free(account->rights);
-	store_free(account->cache);
-	store_free(account->nacos);
+	store_free(account->bottom);
 	nacos_transport_free(account->transport);
 	nacos_client_free(account->client);
 	memset(account, 0, sizeof(*account));

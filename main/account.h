@@ -1,12 +1,8 @@
 /*
- * The part of the stack of stores that belongs to one account of the server:
+ * The bottom of the stack of stores, which asks the server with one login, and the client and the transport below it. The mount has
+ * one, and with identity=caller each local user who has a login of his own. What is above it is main/main.c's.
  *
- *	rights > cache > nacos
- *
- * with the client and the transport below it. The mount has one, and with identity=caller each local user who has a
- * login of his own. What is above it (identities, cipher) and below the same roof is main/main.c's.
- *
- *	account_open (asks the server) -> account_start (starts threads: not before a fork) -> use top -> account_close
+ *	account_open (asks the server) -> account_start (starts threads: not before a fork) -> use bottom -> account_close
  */
 #ifndef NACOSFS_MAIN_ACCOUNT_H
 #define NACOSFS_MAIN_ACCOUNT_H
@@ -14,7 +10,6 @@
 #include "main/command_line.h"
 #include "nacos/http/client.h"
 #include "nacos/transport.h"
-#include "store/rights.h"
 #include "store/store.h"
 #include "util/call.h"
 
@@ -23,18 +18,13 @@ struct account_options {
 	struct nacos_credentials_source credentials; /* an access key, if get is not NULL */
 	const char *username; /* NULL: no login */
 	const char *password_file, *login_file; /* one of them (nacos/http/client.h) */
-	bool rights_off; /* nobody wants to know ahead what the account may do */
 	bool is_for_caller; /* one of many: over HTTP only, without a connection and threads of its own; not to be started */
-	int64_t fresh_ms; /* how long a version is served without asking where changes are not told */
 };
 
 struct account {
 	struct nacos_client *client;
 	struct nacos_transport *transport;
-	struct store *nacos;
-	struct rights *rights;
-	struct store *cache;
-	struct store *top;
+	struct store *bottom;
 };
 
 /*
@@ -43,7 +33,7 @@ struct account {
  */
 int account_open(const struct account_options *options, struct call *call, struct account *account);
 
-/* After the events of the top were set, if they are wanted. */
+/* After the events of the stack were set, if they are wanted. */
 void account_start(struct account *account);
 
 /* Ends its threads: no more events. When no call is under way. */

@@ -207,7 +207,7 @@ void login_directory_close(struct login_directory *directory)
 	free(directory);
 }
 
-/* ------------------------------------------------------------------ the stacks */
+/* ------------------------------------------------------------------ the logins */
 
 static void login_free(struct login *user)
 {
@@ -228,12 +228,11 @@ static int open_user(const struct command_line *command_line, const char *path, 
 		.username = user->username,
 		.login_file = path,
 		.is_for_caller = true,
-		.fresh_ms = 0,
 	};
 	return account_open(&options, call, &user->account);
 }
 
-static int source_open(void *arg, uid_t uid, struct call *call, struct identity_stack *ret_stack)
+static int source_open(void *arg, uid_t uid, struct call *call, struct identity_account *ret_account)
 {
 	const struct login_directory *directory = arg;
 	size_t i = 0;
@@ -250,14 +249,14 @@ static int source_open(void *arg, uid_t uid, struct call *call, struct identity_
 		login_free(user);
 		return error;
 	}
-	*ret_stack = (struct identity_stack){ user->account.top, user->account.rights, user };
+	*ret_account = (struct identity_account){ user->account.bottom, user };
 	return 0;
 }
 
-static void source_close(void *arg, struct identity_stack *stack)
+static void source_close(void *arg, struct identity_account *account)
 {
 	(void)arg;
-	login_free(stack->owner);
+	login_free(account->owner);
 }
 
 struct identity_source login_directory_source(struct login_directory *directory)

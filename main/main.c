@@ -1,7 +1,7 @@
 /*
  * nacosfs: the start and the end of the program. The stack of stores is written out here:
  *
- *	file system operations > cipher > identities > (main/account.h: rights > cache > nacos)
+ *	file system operations > cipher > (identities) > rights > cache > (bottom of the identities) > nacos (main/account.h)
  *
  * Above cipher is plain text, in memory only; below it is what the server stores.
  */
@@ -50,12 +50,15 @@
 #define MAX_THREADS 256
 #define MAX_IDLE_THREADS 8
 #define SECRET_LIMIT ((size_t)64 << 20)
+#define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
 
 /* All that lives from start to end. */
 struct program {
 	struct command_line command_line;
 	struct credential_source *credentials; /* for Nacos; NULL: none */
 	struct account account;
+	struct store *cache;
+	struct rights *rights; /* of the account */
 	struct login_directory *login_directory;
 	struct identity_store *identities; /* NULL: everything is asked with the login of the mount */
 	struct rbac *rbac; /* NULL: not rights=rbac */
@@ -95,7 +98,7 @@ static int read_rbac(struct program *program, struct call *call)
 	struct rights_users users = rbac_users(program->rbac);
 	users.owner = options->uid;
 	users.owner_has_all = options->uid == getuid();
-	rights_set_users(program->account.rights, &users);
+	rights_set_users(program->rights, &users);
 	return 0;
 }
 
@@ -107,20 +110,48 @@ static int open_credentials(const struct mount_options *options, struct call *ca
 	return options->ram_role ? ram_role_open(options->ram_role, NULL, call, ret_source) : 0;
 }
 
-static int build_identities(struct program *program, struct call *call)
+static int build_identities(struct program *program, const struct rights_options *rights_options, struct call *call)
 {
 	int error = login_directory_open(&program->command_line, call, &program->login_directory);
 
 	if (error)
 		return error;
 	const struct identity_store_options identity_options = {
-		.own = { program->account.top, program->account.rights, NULL },
+		.own = program->account.bottom,
 		.source = login_directory_source(program->login_directory),
+		.rights = *rights_options,
 	};
-	error = identity_store_new(&identity_options, &program->identities);
+	return identity_store_new(&identity_options, &program->identities);
+}
+
+/* What is between the account and the cipher. */
+static int build_stack(struct program *program, struct call *call)
+{
+	const struct mount_options *options = &program->command_line.options;
+	const struct cache_options cache_options = {
+		.content_limit = CACHE_CONTENT_LIMIT,
+		.fresh_ms = CACHE_FRESH_MS,
+		.refresh_ms = (int64_t)options->refresh_seconds * 1000,
+	};
+	struct rights_options rights_options = {
+		.read_only = options->read_only,
+		.fresh_ms = cache_options.refresh_ms,
+	};
+	int error = options->identity == IDENTITY_MOUNT ? 0 : build_identities(program, &rights_options, call);
+	struct store *bottom = program->identities ? identity_store_bottom(program->identities) : program->account.bottom;
+
+	rights_options.off = options->rights == RIGHTS_OFF;
 	if (!error)
-		identity_store_sync(program->identities, call);
-	return error;
+		error = cache_new(bottom, &cache_options, &program->cache);
+	if (!error)
+		error = rights_new(program->cache, &rights_options, &program->rights);
+	if (!error && options->rights == RIGHTS_RBAC)
+		error = read_rbac(program, call);
+	if (error || !program->identities)
+		return error;
+	identity_store_set_stack(program->identities, program->cache, program->rights);
+	identity_store_sync(program->identities, call);
+	return 0;
 }
 
 static int open_account(struct program *program, struct call *call)
@@ -132,19 +163,15 @@ static int open_account(struct program *program, struct call *call)
 		.credentials = { program->credentials ? get_credentials : NULL, program->credentials },
 		.username = options->username,
 		.password_file = options->password_file,
-		.rights_off = options->rights == RIGHTS_OFF,
-		.fresh_ms = CACHE_FRESH_MS,
 	};
 
 	if (!error)
 		error = account_open(&account_options, call, &program->account);
-	if (!error && options->rights == RIGHTS_RBAC)
-		error = read_rbac(program, call);
-	if (!error && options->identity != IDENTITY_MOUNT)
-		error = build_identities(program, call);
+	if (!error)
+		error = build_stack(program, call);
 	if (error)
 		return error;
-	struct store *lower = program->identities ? identity_store_layer(program->identities) : program->account.top;
+	struct store *lower = program->identities ? identity_store_layer(program->identities) : rights_store(program->rights);
 	return cipher_store_new(lower, program->cipher, &program->cipher_store);
 }
 
@@ -234,7 +261,7 @@ static int build_filesystem(struct program *program)
 	for (size_t i = 0; i < options->namespaces.count; i++)
 		program->namespaces[i] = options->namespaces.items[i];
 	filesystem->store = program->cipher_store;
-	filesystem->rights = program->account.rights;
+	filesystem->rights = program->rights;
 	filesystem->per_user = program->rbac || program->identities;
 	filesystem->identities = program->identities;
 	filesystem->others_use_own = options->identity == IDENTITY_CALLER_OR_MOUNT;
@@ -284,13 +311,13 @@ static int check_usable(struct program *program, struct call *call)
 	int error;
 
 	if (!source->namespace_id) {
-		error = store_list_namespaces(program->account.top, call, &names);
+		error = store_list_namespaces(rights_store(program->rights), call, &names);
 		if ((error == -EOPNOTSUPP || error == -EACCES) && program->namespaces[0])
 			return 0;
 		return error;
 	}
 	cleanup_place struct place *place = place_new(source->namespace_id, source->group, NULL);
-	error = place ? store_check_any(program->account.top, place, call) : -ENOMEM;
+	error = place ? store_check_any(rights_store(program->rights), place, call) : -ENOMEM;
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
@@ -404,7 +431,7 @@ static int serve(struct program *program)
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
 	touch_stop(&program->filesystem);
-	rights_stop(program->account.rights);
+	rights_stop(program->rights);
 	if (program->identities)
 		identity_store_stop(program->identities);
 	notify_stop(&program->filesystem);
@@ -437,6 +464,8 @@ static void release(struct program *program)
 	store_free(program->cipher_store);
 	if (program->identities)
 		store_free(identity_store_layer(program->identities));
+	rights_free(program->rights);
+	store_free(program->cache);
 	login_directory_close(program->login_directory);
 	account_close(&program->account);
 	credential_source_free(program->credentials);

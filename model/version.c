@@ -33,6 +33,17 @@ struct version *version_new_like(const struct version *like, struct buffer *cont
 	return version;
 }
 
+void version_share_content(struct version *version, struct version *like)
+{
+	if (like->shared)
+		like = like->shared;
+	if (version->shared || version == like)
+		return;
+	buffer_wipe(&version->content);
+	version->content = like->content;
+	version->shared = version_hold(like);
+}
+
 struct version *version_hold(struct version *version)
 {
 	if (version)
@@ -44,7 +55,10 @@ void version_drop(struct version *version)
 {
 	if (!version || atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) != 1)
 		return;
-	buffer_wipe(&version->content);
+	if (version->shared)
+		version_drop(version->shared);
+	else
+		buffer_wipe(&version->content);
 	free(version->data_key);
 	free(version);
 }

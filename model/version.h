@@ -18,6 +18,7 @@
 struct version {
 	atomic_uint references;
 	struct buffer content; /* may be in memory for secrets; empty when only the rest was asked for */
+	struct version *shared; /* whose bytes content is, held; NULL: they are its own */
 	size_t size; /* of the content, known also when it is not here */
 	const char *encryption; /* how it is stored encrypted, in words; NULL: in clear */
 	char *data_key; /* encrypted, as stored beside the text; NULL: none */
@@ -39,6 +40,12 @@ struct version *version_new(struct buffer *content, const char *md5, const char 
  * same, and it is not newer than like.
  */
 struct version *version_new_like(const struct version *like, struct buffer *content, size_t size);
+
+/*
+ * Gives up the bytes of version for those of like, which are the same: they are in memory once then. While nobody else has
+ * version.
+ */
+void version_share_content(struct version *version, struct version *like);
 
 /* Counts one more holder and returns version; NULL stays NULL. */
 struct version *version_hold(struct version *version);

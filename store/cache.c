@@ -147,7 +147,7 @@ static void entry_watch(struct cache *cache, struct entry *entry)
 {
 	const char *md5 = entry->state == ENTRY_PRESENT ? entry->version->md5 : "";
 
-	if (entry->state == ENTRY_UNKNOWN)
+	if (entry->state == ENTRY_UNKNOWN || entry->own != entry)
 		return;
 	entry->watched = true;
 	store_watch(cache->store.lower, entry->place_entry.place, md5);
@@ -164,6 +164,11 @@ static void entry_forget(struct cache *cache, struct entry *entry)
 	free(entry);
 }
 
+static bool entry_is_idle(const struct entry *entry, int64_t now_ms)
+{
+	return !entry->version && !entry->users && entry->fresh_until_ms <= now_ms && entry->own_until_ms <= now_ms;
+}
+
 /*
  * Forgets entries that know nothing worth keeping: names that were asked for once and are not there. Without this, a
  * program that looks for ever new names would fill the memory.
@@ -174,70 +179,177 @@ static void forget_idle(struct cache *cache)
 
 	for (struct entry *entry = first_entry(cache), *next; entry; entry = next) {
 		next = next_entry(cache, entry);
-		if (!entry->version && !entry->users && entry->fresh_until_ms <= now_ms && entry->own_until_ms <= now_ms)
+		for (struct entry **link = &entry->next_view, *view; (view = *link);) {
+			if (!entry_is_idle(view, now_ms)) {
+				link = &view->next_view;
+				continue;
+			}
+			*link = view->next_view;
+			free(view);
+		}
+		if (!entry->next_view && entry_is_idle(entry, now_ms))
 			entry_forget(cache, entry);
 	}
 }
 
 struct entry *cache_find_entry(struct cache *cache, struct place *place, bool create)
 {
-	if (create && cache->entries.count > IDLE_LIMIT + 2 * cache->version_count)
+	if (create && cache->entries.count > IDLE_LIMIT + 2 * cache->kept_count)
 		forget_idle(cache);
 	struct entry *entry = (struct entry *)place_table_find(&cache->entries, place);
 
 	if (entry || !create)
 		return entry;
 	entry = calloc(1, sizeof(*entry));
-	if (entry)
-		place_table_add(&cache->entries, &entry->place_entry, place);
+	if (!entry)
+		return NULL;
+	entry->own = entry;
+	place_table_add(&cache->entries, &entry->place_entry, place);
 	return entry;
 }
 
-static void entry_unlink_use(struct cache *cache, struct entry *entry)
+static const struct version *bytes_of(const struct entry *entry)
 {
-	*(entry->newer ? &entry->newer->older : &cache->newest) = entry->older;
-	*(entry->older ? &entry->older->newer : &cache->oldest) = entry->newer;
-	entry->newer = entry->older = NULL;
+	return entry->version && entry->version->shared ? entry->version->shared : entry->version;
 }
 
-static void entry_link_newest(struct cache *cache, struct entry *entry)
+/* Are they counted with an entry before it? */
+static bool are_bytes_counted(const struct entry *own, const struct entry *entry)
 {
-	entry->older = cache->newest;
-	entry->newer = NULL;
-	*(cache->newest ? &cache->newest->newer : &cache->oldest) = entry;
-	cache->newest = entry;
+	const struct version *bytes = bytes_of(entry);
+
+	for (const struct entry *before = own; before != entry; before = before->next_view)
+		if (bytes_of(before) == bytes)
+			return true;
+	return false;
+}
+
+static void unlink_kept(struct cache *cache, struct entry *own)
+{
+	*(own->newer ? &own->newer->older : &cache->newest) = own->older;
+	*(own->older ? &own->older->newer : &cache->oldest) = own->newer;
+	own->newer = own->older = NULL;
+}
+
+static void link_newest(struct cache *cache, struct entry *own)
+{
+	own->older = cache->newest;
+	own->newer = NULL;
+	*(cache->newest ? &cache->newest->newer : &cache->oldest) = own;
+	cache->newest = own;
+}
+
+/* Counts what is kept of the config, by the mount and by others. */
+static void count_kept(struct cache *cache, struct entry *own)
+{
+	size_t size = 0;
+	bool is_kept = false;
+
+	for (const struct entry *entry = own; entry; entry = entry->next_view) {
+		is_kept |= entry->version != NULL;
+		if (entry->version && !are_bytes_counted(own, entry))
+			size += bytes_of(entry)->content.size;
+	}
+	cache->content_size += size - own->kept_size;
+	own->kept_size = size;
+	if (own->is_kept != is_kept) {
+		cache->kept_count += is_kept ? 1 : (size_t)-1;
+		if (is_kept)
+			link_newest(cache, own);
+		else
+			unlink_kept(cache, own);
+	}
+	own->is_kept = is_kept;
+}
+
+static void entry_change(struct entry *entry, enum entry_state state, struct version *version)
+{
+	version_hold(version);
+	version_drop(entry->version);
+	entry->version = version;
+	entry->state = state;
+}
+
+/* Takes all bytes of the config. */
+static void drop_kept(struct cache *cache, struct entry *own)
+{
+	for (struct entry *entry = own; entry; entry = entry->next_view) {
+		if (!entry->version)
+			continue;
+		entry_change(entry, ENTRY_UNKNOWN, NULL);
+		entry->fresh_until_ms = 0;
+	}
+	count_kept(cache, own);
+}
+
+static void entry_touch(struct cache *cache, struct entry *entry)
+{
+	if (cache->newest == entry->own || !entry->own->is_kept)
+		return;
+	unlink_kept(cache, entry->own);
+	link_newest(cache, entry->own);
 }
 
 static void entry_set(struct cache *cache, struct entry *entry, enum entry_state state,
 		      struct version *version)
 {
-	if (entry->version) {
-		entry_unlink_use(cache, entry);
-		cache->content_size -= entry->version->content.size;
-		cache->version_count--;
-	}
-	version_hold(version);
-	version_drop(entry->version);
-	entry->version = version;
-	entry->state = state;
-	if (version) {
-		entry_link_newest(cache, entry);
-		cache->content_size += version->content.size;
-		cache->version_count++;
-	}
-	while (cache->content_size > cache->options.content_limit && cache->oldest != cache->newest) {
-		struct entry *victim = cache->oldest;
-		entry_set(cache, victim, ENTRY_UNKNOWN, NULL);
-		victim->fresh_until_ms = 0;
+	entry_change(entry, state, version);
+	count_kept(cache, entry->own);
+	if (version)
+		entry_touch(cache, entry);
+	while (cache->content_size > cache->options.content_limit && cache->oldest != cache->newest)
+		drop_kept(cache, cache->oldest);
+}
+
+/* A version that nobody has yet: if it has the bytes that another login was told, they are kept once. */
+static void share_bytes(struct entry *entry, struct version *version)
+{
+	for (struct entry *other = entry->own; other; other = other->next_view) {
+		const struct version *kept = other->version;
+
+		if (!kept || kept == version || strcmp(kept->md5, version->md5) || kept->content.size != version->content.size ||
+		    (kept->content.size && memcmp(kept->content.data, version->content.data, kept->content.size)))
+			continue;
+		version_share_content(version, other->version);
+		return;
 	}
 }
 
-static void entry_touch(struct cache *cache, struct entry *entry)
+/* What was told to the login that serves the user; as cache_find_entry(). */
+static struct entry *find_entry_of(struct cache *cache, struct place *place, uid_t uid, bool create)
 {
-	if (cache->newest == entry)
-		return;
-	entry_unlink_use(cache, entry);
-	entry_link_newest(cache, entry);
+	uint64_t login = store_login_of(cache->store.lower, uid);
+	struct entry *own = cache_find_entry(cache, place, create);
+
+	if (!own || !login)
+		return own;
+	struct entry *view = own->next_view;
+	/* Another login of the same user: nothing of the one before is his any more. */
+	while (view && view->login != login && (view->uid != uid || view->users))
+		view = view->next_view;
+	if (view && view->login != login) {
+		entry_set(cache, view, ENTRY_UNKNOWN, NULL);
+		view->fresh_until_ms = view->own_until_ms = 0;
+		view->login = login;
+	}
+	if (view || !create)
+		return view;
+	view = calloc(1, sizeof(*view));
+	if (!view)
+		return NULL;
+	view->place_entry.place = place;
+	view->own = own;
+	view->login = login;
+	view->uid = uid;
+	view->next_view = own->next_view;
+	own->next_view = view;
+	return view;
+}
+
+/* How long it is served without asking. Other logins are asked each time: nobody tells what they may read, and of changes. */
+static int64_t fresh_ms_of(const struct cache *cache, const struct entry *entry)
+{
+	return entry->login ? 0 : cache->options.fresh_ms;
 }
 
 bool cache_is_before_own(const struct entry *entry, const char *md5)
@@ -252,7 +364,7 @@ static void entry_set_own(struct cache *cache, struct entry *entry, enum entry_s
 
 	entry->puts++;
 	entry_set(cache, entry, state, version);
-	entry->fresh_until_ms = now_ms + cache->options.fresh_ms;
+	entry->fresh_until_ms = now_ms + fresh_ms_of(cache, entry);
 	entry->own_until_ms = now_ms + CACHE_OWN_MS;
 	strcpy(entry->own_before, before ? before->md5 : "");
 	entry->changed = false;
@@ -296,15 +408,17 @@ static int entry_take(struct cache *cache, struct entry *entry, int error, struc
 		bool known = entry->state != ENTRY_UNKNOWN;
 
 		if (known && entry_is_outdated(entry, version)) {
-			entry->fresh_until_ms = now_ms + cache->options.fresh_ms;
+			entry->fresh_until_ms = now_ms + fresh_ms_of(cache, entry);
 			entry->changed = true;
 			return 0;
 		}
 		/* What was told while it was fetched may not be in it. */
-		entry->fresh_until_ms = entry->changed ? 0 : now_ms + cache->options.fresh_ms;
+		entry->fresh_until_ms = entry->changed ? 0 : now_ms + fresh_ms_of(cache, entry);
 		entry->own_until_ms = 0;
-		if (known && !error != (entry->state == ENTRY_PRESENT))
+		if (known && !entry->login && !error != (entry->state == ENTRY_PRESENT))
 			cache_note_name(cache, entry->place_entry.place);
+		if (!error)
+			share_bytes(entry, version);
 		if (error)
 			entry_set(cache, entry, ENTRY_ABSENT, NULL);
 		else if (entry->state != ENTRY_PRESENT || strcmp(entry->version->md5, version->md5))
@@ -350,7 +464,7 @@ static int cache_get(struct store *store, struct place *place, enum version_part
 
 	(void)part;
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, place, true);
+	struct entry *entry = find_entry_of(cache, place, call->uid, true);
 	if (entry)
 		entry->users++;
 	else
@@ -371,6 +485,14 @@ static int cache_get(struct store *store, struct place *place, enum version_part
 	return error;
 }
 
+/* A change of ours failed. With -EBUSY it is not what it was, whether that was told yet or not. */
+static void entry_doubt(struct entry *entry, int error)
+{
+	entry->fresh_until_ms = 0;
+	if (error == -EBUSY)
+		entry->changed = true;
+}
+
 static int cache_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 		     struct version **ret_version)
 {
@@ -379,13 +501,15 @@ static int cache_put(struct store *store, struct place *place, const struct put 
 	int error = store_put(cache->store.lower, place, put, call, &version);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, place, !error);
+	struct entry *entry = find_entry_of(cache, place, call->uid, !error);
+	if (!error && entry)
+		share_bytes(entry, version);
 	if (!error && entry && version->unconfirmed) {
 		entry_set(cache, entry, ENTRY_UNKNOWN, NULL); /* not to be read here either */
 	} else if (!error && entry) {
 		entry_set_own(cache, entry, ENTRY_PRESENT, version, put->base);
 	} else if (entry) {
-		entry->fresh_until_ms = 0;
+		entry_doubt(entry, error);
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (error)
@@ -401,11 +525,11 @@ static int cache_remove(struct store *store, struct place *place, const struct v
 	int error = store_remove(cache->store.lower, place, base, call);
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = cache_find_entry(cache, place, !error);
+	struct entry *entry = find_entry_of(cache, place, call->uid, !error);
 	if (!error && entry)
 		entry_set_own(cache, entry, ENTRY_ABSENT, NULL, base);
 	else if (entry)
-		entry->fresh_until_ms = 0;
+		entry_doubt(entry, error);
 	pthread_mutex_unlock(&cache->lock);
 	return error;
 }
@@ -453,9 +577,12 @@ static void cache_free(struct store *store)
 
 	for (struct entry *entry = first_entry(cache), *next; entry; entry = next) {
 		next = next_entry(cache, entry);
-		version_drop(entry->version);
 		place_drop(entry->place_entry.place);
-		free(entry);
+		for (struct entry *view = entry, *after; view; view = after) {
+			after = view->next_view;
+			version_drop(view->version);
+			free(view);
+		}
 	}
 	table_release(&cache->entries);
 	while (cache->untold) {

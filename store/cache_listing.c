@@ -24,6 +24,33 @@ static struct scope *scope_find(struct cache *cache, struct place *place)
 	return scope;
 }
 
+/* What the login that serves the user was told. NULL without memory. */
+static struct scope *scope_of(struct cache *cache, struct place *place, uid_t uid, uint64_t login)
+{
+	struct scope *own = scope_find(cache, place);
+
+	if (!own || !login)
+		return own;
+	struct scope *view = own->next_view;
+	while (view && view->login != login && (view->uid != uid || view->users))
+		view = view->next_view;
+	if (!view) {
+		view = calloc(1, sizeof(*view));
+		if (!view)
+			return NULL;
+		view->place_entry.place = place;
+		view->next_view = own->next_view;
+		own->next_view = view;
+	} else if (view->login != login) {
+		listing_drop(view->listing);
+		view->listing = NULL;
+		view->forbidden_until_ms = 0;
+	}
+	view->login = login;
+	view->uid = uid;
+	return view;
+}
+
 static struct scope *next_scope(const struct cache *cache, const struct scope *scope)
 {
 	return (struct scope *)table_next(&cache->scopes, scope ? &scope->place_entry.link : NULL);
@@ -88,7 +115,8 @@ static int scope_fetch(struct cache *cache, struct scope *scope, struct call *ca
 	listing_drop(scope->listing);
 	scope->listing = listing_hold(listing);
 	/* Not longer than any other version: somebody may have changed one right after the sweep read it. */
-	confirm_entries(cache, place_namespace_id(scope->place_entry.place), listing, now_ms + cache->options.fresh_ms);
+	if (!scope->login)
+		confirm_entries(cache, place_namespace_id(scope->place_entry.place), listing, now_ms + cache->options.fresh_ms);
 	return 0;
 }
 
@@ -105,8 +133,9 @@ int cache_list(struct store *store, struct place *place, struct call *call, stru
 	int error = 0;
 
 	pthread_mutex_lock(&cache->lock);
-	struct scope *scope = scope_find(cache, place);
-	struct scope *wide = place->depth == PLACE_GROUP && scope ? scope_find(cache, place->above) : scope;
+	uint64_t login = store_login_of(cache->store.lower, call->uid);
+	struct scope *scope = scope_of(cache, place, call->uid, login);
+	struct scope *wide = place->depth == PLACE_GROUP && scope ? scope_of(cache, place->above, call->uid, login) : scope;
 	if (!scope || !wide)
 		error = -ENOMEM;
 	else if (scope_is_fresh(wide))
@@ -114,10 +143,15 @@ int cache_list(struct store *store, struct place *place, struct call *call, stru
 	else if (scope->forbidden_until_ms > clock_monotonic_ms())
 		error = call_fail(call, -EACCES, "%s: this account may not list it",
 				  place_format(place, text, sizeof(text)));
+	if (!error)
+		scope->users++;
+	bool is_used = !error;
 	while (!error && !scope_is_fresh(scope))
 		error = scope->fetching ? cache_wait_fetched(cache, call) : scope_fetch(cache, scope, call);
 	if (!error)
 		*ret_listing = listing_hold(scope->listing);
+	if (is_used)
+		scope->users--;
 	pthread_mutex_unlock(&cache->lock);
 	cache_tell_untold(cache);
 	return error;
@@ -150,9 +184,12 @@ void cache_free_scopes(struct cache *cache)
 {
 	for (struct scope *scope = next_scope(cache, NULL), *next; scope; scope = next) {
 		next = next_scope(cache, scope);
-		listing_drop(scope->listing);
 		place_drop(scope->place_entry.place);
-		free(scope);
+		for (struct scope *view = scope, *after; view; view = after) {
+			after = view->next_view;
+			listing_drop(view->listing);
+			free(view);
+		}
 	}
 	table_release(&cache->scopes);
 }

@@ -19,10 +19,19 @@
 
 enum entry_state { ENTRY_UNKNOWN, ENTRY_PRESENT, ENTRY_ABSENT };
 
-/* What is known of one config. */
+/*
+ * What one login was told of one config. That of the mount is in the table; those of others (store_login_of()) hang on it, and only
+ * share its bytes where they were told the same: nobody is served what another one was told.
+ */
 struct entry {
-	struct place_entry place_entry; /* first */
-	struct entry *newer, *older; /* by use, among those with a version */
+	struct place_entry place_entry; /* first; only that of the mount holds the place */
+	struct entry *own; /* that of the mount for the same config; itself */
+	struct entry *next_view; /* that of another login */
+	uint64_t login; /* 0: the mount's */
+	uid_t uid; /* whose login it is, where it is not the mount's */
+	struct entry *newer, *older; /* the mount's only: by use, among those with kept_size */
+	bool is_kept; /* the mount's only: it is among them */
+	size_t kept_size; /* the mount's only: of the bytes that it and the others have, each text once */
 	enum entry_state state;
 	struct version *version; /* when ENTRY_PRESENT */
 	int64_t fresh_until_ms;
@@ -39,9 +48,13 @@ struct entry {
 	char own_before[HASH_MD5_HEX_SIZE]; /* md5 that the read path may still show; "": that there is nothing */
 };
 
-/* The last listing of one namespace or group. */
+/* The last listing of one namespace or group, by one login; as with entries. */
 struct scope {
-	struct place_entry place_entry; /* first */
+	struct place_entry place_entry; /* first; only that of the mount holds the place */
+	struct scope *next_view;
+	uint64_t login;
+	uid_t uid;
+	unsigned users; /* calls that use it while the lock is not held */
 	struct listing *listing; /* NULL: none yet */
 	int64_t fresh_until_ms;
 	int64_t forbidden_until_ms;
@@ -66,7 +79,7 @@ struct cache {
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t fetched; /* some entry or scope stopped fetching */
 	struct table entries; /* by place */
-	size_t version_count;
+	size_t kept_count;
 	struct entry *newest, *oldest;
 	size_t content_size;
 	struct untold *untold;
@@ -75,7 +88,7 @@ struct cache {
 	uint64_t last_period;
 };
 
-/* With the lock. NULL: none, or no memory. */
+/* The mount's, with the lock. NULL: none, or no memory. */
 struct entry *cache_find_entry(struct cache *cache, struct place *place, bool create);
 
 /* With the lock: does md5 ("": nothing there) say what was there before our own change, which the server may still show? */

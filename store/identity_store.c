@@ -20,22 +20,32 @@ struct identity {
 	uint64_t state; /* of that */
 	bool busy; /* its stack is being opened or closed */
 	bool is_open;
-	struct identity_stack stack; /* if is_open */
+	struct identity_account account; /* if is_open */
+	struct rights *rights; /* if is_open */
+	uint64_t login; /* another number after each opening and closing (store_login_of()) */
 	unsigned users; /* calls that use it while the lock is not held */
 	int error; /* why there is no stack */
 	char reason[CALL_REASON_SIZE];
 	int64_t retry_at_ms, retry_ms;
 };
 
+/* The two layers are parts of it. */
 struct identity_store {
-	struct store store; /* first: the layer of the stack */
-	struct identity_stack own;
+	struct store store; /* first: the one above the rights, which chooses whose those are */
+	struct bottom {
+		struct store store; /* first: the one below the cache, which chooses whose login asks */
+		struct identity_store *identities;
+	} bottom;
+	struct store *cache; /* between the two; not owned */
+	struct rights *own_rights; /* not owned */
 	struct identity_source source;
+	struct rights_options rights_options;
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t changed; /* an identity is not busy any more, or is not used; the thread is to stop */
 	struct identity *identities; /* none is ever freed before the end */
 	size_t count;
+	uint64_t last_login;
 	bool list_failed, too_many; /* and that was logged */
 	struct thread thread;
 	atomic_bool stopping;
@@ -69,6 +79,7 @@ static struct identity *add(struct identity_store *store, uid_t uid)
 	while (*place && (*place)->uid < uid)
 		place = &(*place)->next;
 	identity->uid = uid;
+	identity->login = ++store->last_login;
 	identity->next = *place;
 	*place = identity;
 	store->count++;
@@ -84,25 +95,51 @@ static void close_stack(struct identity_store *store, struct identity *identity)
 	identity->error = -EACCES;
 	while (identity->users)
 		pthread_cond_wait(&store->changed, &store->lock);
+	identity->login = ++store->last_login;
 	pthread_mutex_unlock(&store->lock);
-	store->source.close(store->source.arg, &identity->stack);
+	rights_free(identity->rights);
+	store->source.close(store->source.arg, &identity->account);
 	pthread_mutex_lock(&store->lock);
+}
+
+/* No lock. */
+static int open_account(struct identity_store *store, uid_t uid, struct call *call, struct identity_account *ret_account,
+			struct rights **ret_rights)
+{
+	struct rights_options options = store->rights_options;
+	struct identity_account account = { 0 };
+	int error = store->source.open(store->source.arg, uid, call, &account);
+
+	if (error)
+		return error;
+	options.is_of_user = true;
+	options.uid = uid;
+	error = rights_new(store->cache, &options, ret_rights);
+	if (error) {
+		store->source.close(store->source.arg, &account);
+		return call_fail(call, error, "out of memory");
+	}
+	*ret_account = account;
+	return 0;
 }
 
 /* With the lock, given up meanwhile. */
 static void open_stack(struct identity_store *store, struct identity *identity, struct call *call)
 {
-	struct identity_stack stack = { 0 };
+	struct identity_account account = { 0 };
+	struct rights *rights = NULL;
 	char user[USER_NAME_SIZE];
 	struct call part;
 
 	pthread_mutex_unlock(&store->lock);
 	call_start_part(&part, call, IDENTITY_OPEN_MS);
 	user_format_name(identity->uid, user);
-	int error = store->source.open(store->source.arg, identity->uid, &part, &stack);
+	int error = open_account(store, identity->uid, &part, &account, &rights);
 	pthread_mutex_lock(&store->lock);
 	identity->is_open = !error;
-	identity->stack = stack;
+	identity->account = account;
+	identity->rights = rights;
+	identity->login = ++store->last_login;
 	if (!error) {
 		log_info("%s has a login of his own", user);
 		identity->retry_ms = 0;
@@ -242,10 +279,10 @@ void identity_store_stop(struct identity_store *store)
 /* ---------------------------------------------------------------- whose stack */
 
 /*
- * The stack that serves the call, to be given back with leave(); ret_identity is NULL for the mount's own. While a login is being
+ * The rights that the call goes by, to be given back with leave(); ret_identity is NULL for the mount's own. While a login is being
  * replaced, its user waits.
  */
-static int enter(struct identity_store *store, struct call *call, const struct identity_stack **ret_stack,
+static int enter(struct identity_store *store, struct call *call, struct rights **ret_rights,
 		 struct identity **ret_identity)
 {
 	struct identity *identity = NULL;
@@ -263,7 +300,7 @@ static int enter(struct identity_store *store, struct call *call, const struct i
 		if (identity)
 			identity->users++;
 		*ret_identity = identity;
-		*ret_stack = identity ? &identity->stack : &store->own;
+		*ret_rights = identity ? identity->rights : store->own_rights;
 	}
 	pthread_mutex_unlock(&store->lock);
 	return error;
@@ -279,12 +316,12 @@ static void leave(struct identity_store *store, struct identity *identity)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Does the expression with the stack of whoever asks: result = operation(stack, ...). */
-#define WITH_STACK_OF_CALLER(identities, call, expression)                             \
+/* Does the expression with the rights of whoever asks: result = operation(rights, ...). */
+#define WITH_RIGHTS_OF_CALLER(identities, call, expression)                            \
 	do {                                                                           \
 		struct identity *identity_of_caller;                                   \
-		const struct identity_stack *stack;                                    \
-		int error_of_caller = enter(identities, call, &stack, &identity_of_caller); \
+		struct rights *rights;                                                 \
+		int error_of_caller = enter(identities, call, &rights, &identity_of_caller); \
 		if (error_of_caller)                                                   \
 			return error_of_caller;                                        \
 		error_of_caller = (expression);                                        \
@@ -316,7 +353,7 @@ size_t identity_store_count(struct identity_store *store)
 static int load_of_caller(struct identity_store *store, struct place *place, unsigned bits,
 			  struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, rights_load(stack->rights, place, bits, call));
+	WITH_RIGHTS_OF_CALLER(store, call, rights_load(rights, place, bits, call));
 }
 
 /* An open one whose uid is at least that, with its use counted; NULL: there is none. */
@@ -337,15 +374,15 @@ int identity_store_load_rights(struct identity_store *store, struct place *place
 {
 	struct identity *identity;
 	struct call part;
-	int own_error = rights_load(store->own.rights, place, bits, call);
+	int own_error = rights_load(store->own_rights, place, bits, call);
 	int error = call->uid == CALL_NO_USER ? 0 : load_of_caller(store, place, bits, call);
 
 	call_start_part(&part, call, RIGHTS_ASK_MS);
 	for (uid_t uid = 0; (identity = enter_from(store, uid)); uid = identity->uid + 1) {
 		/* What can't be found out for others in time is shown as no right, until somebody asks again. */
-		int late = rights_are_known(identity->stack.rights, place, bits) ?
+		int late = rights_are_known(identity->rights, place, bits) ?
 				   0 :
-				   rights_load(identity->stack.rights, place, bits, &part);
+				   rights_load(identity->rights, place, bits, &part);
 		leave(store, identity);
 		if (late == -EINTR || late == -ENOMEM)
 			return late;
@@ -357,11 +394,11 @@ int identity_store_load_rights(struct identity_store *store, struct place *place
 
 bool identity_store_are_rights_known(struct identity_store *store, struct place *place, unsigned bits)
 {
-	bool known = rights_are_known(store->own.rights, place, bits);
+	bool known = rights_are_known(store->own_rights, place, bits);
 
 	pthread_mutex_lock(&store->lock);
 	for (struct identity *identity = store->identities; identity && known; identity = identity->next)
-		known = !identity->is_open || rights_are_known(identity->stack.rights, place, bits);
+		known = !identity->is_open || rights_are_known(identity->rights, place, bits);
 	pthread_mutex_unlock(&store->lock);
 	return known;
 }
@@ -369,7 +406,7 @@ bool identity_store_are_rights_known(struct identity_store *store, struct place 
 /* With the lock. Who has a login may go through any directory, as he may own something in it. */
 static unsigned peek(const struct identity *identity, struct place *place)
 {
-	return identity->is_open ? rights_peek(identity->stack.rights, place) | RIGHT_ENTER : 0;
+	return identity->is_open ? rights_peek(identity->rights, place) | RIGHT_ENTER : 0;
 }
 
 struct access *identity_store_find_access(struct identity_store *store, struct place *place)
@@ -390,7 +427,7 @@ unsigned identity_store_peek(struct identity_store *store, uid_t uid, struct pla
 {
 	pthread_mutex_lock(&store->lock);
 	const struct identity *identity = find(store, uid);
-	unsigned rights = identity ? peek(identity, place) : rights_peek(store->own.rights, place);
+	unsigned rights = identity ? peek(identity, place) : rights_peek(store->own_rights, place);
 	pthread_mutex_unlock(&store->lock);
 	return rights;
 }
@@ -399,13 +436,36 @@ unsigned identity_store_peek(struct identity_store *store, uid_t uid, struct pla
 
 static bool own_may_read(struct store *store, struct place *place)
 {
-	return rights_peek(identities_of(store)->own.rights, place) & RIGHT_READ;
+	return rights_peek(identities_of(store)->own_rights, place) & RIGHT_READ;
+}
+
+/* Makes the call one of the mount's own; the user is to be given back to it. */
+static uid_t take_user(struct call *call)
+{
+	uid_t uid = call->uid;
+
+	call->uid = CALL_NO_USER;
+	return uid;
+}
+
+/* As the mount's own, so that what comes can't be taken for an answer to it when the user has a login only by now. */
+static int get_as_mount(struct store *layer, struct place *place, enum version_part part, struct call *call,
+			struct version **ret_version)
+{
+	uid_t uid = take_user(call);
+	int error = store_get(layer, place, part, call, ret_version);
+
+	call->uid = uid;
+	return error;
 }
 
 static int get_of_caller(struct identity_store *store, struct place *place, enum version_part part,
 			 struct call *call, struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(store, call, store_get(stack->top, place, part, call, ret_version));
+	WITH_RIGHTS_OF_CALLER(store, call,
+			      rights == store->own_rights ?
+				      get_as_mount(store->store.lower, place, part, call, ret_version) :
+				      store_get(rights_store(rights), place, part, call, ret_version));
 }
 
 /* Attributes are shown to more than may read: no content goes with them. */
@@ -424,7 +484,7 @@ static int identity_get(struct store *store, struct place *place, enum version_p
 
 	if (part != VERSION_ATTRIBUTES)
 		return get_of_caller(identities_of(store), place, part, call, ret_version);
-	int error = store_get(store->lower, place, part, call, &version);
+	int error = get_as_mount(store->lower, place, part, call, &version);
 	/* Some servers say that there is none where one may not know. */
 	if (call->uid != CALL_NO_USER && (error == -EACCES || (error == -ENOENT && !own_may_read(store, place))))
 		error = get_of_caller(identities_of(store), place, part, call, &version);
@@ -432,12 +492,12 @@ static int identity_get(struct store *store, struct place *place, enum version_p
 }
 
 /* The mount's stack, which serves the attributes, knows of the change at once, as if it had made it. */
-static int put_of_caller(struct store *store, const struct identity_stack *stack, struct place *place,
+static int put_of_caller(struct store *store, struct rights *rights, struct place *place,
 			 const struct put *put, struct call *call, struct version **ret_version)
 {
-	int error = store_put(stack->top, place, put, call, ret_version);
+	int error = store_put(rights_store(rights), place, put, call, ret_version);
 
-	if (!error && stack->top != store->lower && own_may_read(store, place))
+	if (!error && rights != identities_of(store)->own_rights && own_may_read(store, place))
 		store_note_put(store->lower, place, *ret_version, put->base);
 	return error;
 }
@@ -445,15 +505,15 @@ static int put_of_caller(struct store *store, const struct identity_stack *stack
 static int identity_put(struct store *store, struct place *place, const struct put *put, struct call *call,
 			struct version **ret_version)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, put_of_caller(store, stack, place, put, call, ret_version));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, put_of_caller(store, rights, place, put, call, ret_version));
 }
 
-static int remove_of_caller(struct store *store, const struct identity_stack *stack, struct place *place,
+static int remove_of_caller(struct store *store, struct rights *rights, struct place *place,
 			    const struct version *base, struct call *call)
 {
-	int error = store_remove(stack->top, place, base, call);
+	int error = store_remove(rights_store(rights), place, base, call);
 
-	if (!error && stack->top != store->lower)
+	if (!error && rights != identities_of(store)->own_rights)
 		store_note_put(store->lower, place, NULL, base);
 	return error;
 }
@@ -461,28 +521,30 @@ static int remove_of_caller(struct store *store, const struct identity_stack *st
 static int identity_remove(struct store *store, struct place *place, const struct version *base,
 			   struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, remove_of_caller(store, stack, place, base, call));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, remove_of_caller(store, rights, place, base, call));
 }
 
 static int identity_check_write(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_write(stack->top, place, call));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, store_check_write(rights_store(rights), place, call));
 }
 
 static int identity_check_read(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_check_read(stack->top, place, call));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, store_check_read(rights_store(rights), place, call));
 }
 
 static int list_of_caller(struct identity_store *store, struct place *place, struct call *call, struct listing **ret_listing)
 {
-	WITH_STACK_OF_CALLER(store, call, store_list(stack->top, place, call, ret_listing));
+	WITH_RIGHTS_OF_CALLER(store, call, store_list(rights_store(rights), place, call, ret_listing));
 }
 
 static int identity_list(struct store *store, struct place *place, struct call *call,
 			 struct listing **ret_listing)
 {
+	uid_t uid = take_user(call);
 	int error = store_list(store->lower, place, call, ret_listing);
+	call->uid = uid;
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
@@ -491,12 +553,14 @@ static int identity_list(struct store *store, struct place *place, struct call *
 
 static int check_any_of_caller(struct identity_store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(store, call, store_check_any(stack->top, place, call));
+	WITH_RIGHTS_OF_CALLER(store, call, store_check_any(rights_store(rights), place, call));
 }
 
 static int identity_check_any(struct store *store, struct place *place, struct call *call)
 {
+	uid_t uid = take_user(call);
 	int error = store_check_any(store->lower, place, call);
+	call->uid = uid;
 
 	if (error != -EACCES || call->uid == CALL_NO_USER)
 		return error;
@@ -505,12 +569,12 @@ static int identity_check_any(struct store *store, struct place *place, struct c
 
 static int identity_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_create_namespace(stack->top, place, call));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, store_create_namespace(rights_store(rights), place, call));
 }
 
 static int identity_remove_namespace(struct store *store, struct place *place, struct call *call)
 {
-	WITH_STACK_OF_CALLER(identities_of(store), call, store_remove_namespace(stack->top, place, call));
+	WITH_RIGHTS_OF_CALLER(identities_of(store), call, store_remove_namespace(rights_store(rights), place, call));
 }
 
 /* Of what the mount's account may not read, nothing that is told is to be believed. */
@@ -528,8 +592,10 @@ static void identity_free(struct store *layer)
 		struct identity *identity = store->identities;
 
 		store->identities = identity->next;
-		if (identity->is_open)
-			store->source.close(store->source.arg, &identity->stack);
+		if (identity->is_open) {
+			rights_free(identity->rights);
+			store->source.close(store->source.arg, &identity->account);
+		}
 		free(identity);
 	}
 	pthread_cond_destroy(&store->changed);
@@ -551,6 +617,147 @@ static const struct store_operations identity_operations = {
 	.free = identity_free,
 };
 
+/* ----------------------------------------------------------------- the bottom */
+
+static struct identity_store *identities_of_bottom(struct store *bottom)
+{
+	return ((struct bottom *)bottom)->identities;
+}
+
+/*
+ * The bottom that asks with the login of the call's user, to be given back with leave(). Who comes through the layer above has
+ * his use counted already, and is let through also when his login is being closed: that waits for him.
+ */
+static int enter_bottom(struct identity_store *store, struct call *call, struct store **ret_bottom,
+			struct identity **ret_identity)
+{
+	struct identity *identity = NULL;
+	int error = 0;
+
+	pthread_mutex_lock(&store->lock);
+	if (call->uid != CALL_NO_USER)
+		identity = find(store, call->uid);
+	if (identity && !identity->is_open && !identity->users)
+		error = call_fail(call, -EACCES, "the login of uid %u can't be used now", (unsigned)call->uid);
+	if (!error) {
+		if (identity)
+			identity->users++;
+		*ret_identity = identity;
+		*ret_bottom = identity ? identity->account.bottom : store->bottom.store.lower;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return error;
+}
+
+/* Does the expression with the bottom of whoever asks: result = operation(bottom, ...). */
+#define WITH_BOTTOM_OF_CALLER(store, call, expression)                                                          \
+	do {                                                                                                    \
+		struct identity *identity_of_caller;                                                            \
+		struct store *bottom;                                                                           \
+		int error_of_caller = enter_bottom(identities_of_bottom(store), call, &bottom, &identity_of_caller); \
+		if (error_of_caller)                                                                            \
+			return error_of_caller;                                                                 \
+		error_of_caller = (expression);                                                                 \
+		leave(identities_of_bottom(store), identity_of_caller);                                         \
+		return error_of_caller;                                                                         \
+	} while (0)
+
+static int bottom_get(struct store *store, struct place *place, enum version_part part, struct call *call,
+		      struct version **ret_version)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_get(bottom, place, part, call, ret_version));
+}
+
+static int bottom_put(struct store *store, struct place *place, const struct put *put, struct call *call,
+		      struct version **ret_version)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_put(bottom, place, put, call, ret_version));
+}
+
+static int bottom_remove(struct store *store, struct place *place, const struct version *base, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_remove(bottom, place, base, call));
+}
+
+static int bottom_check_write(struct store *store, struct place *place, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_check_write(bottom, place, call));
+}
+
+static int bottom_check_read(struct store *store, struct place *place, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_check_read(bottom, place, call));
+}
+
+static int bottom_check_create(struct store *store, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_check_create(bottom, call));
+}
+
+static int bottom_list(struct store *store, struct place *place, struct call *call, struct listing **ret_listing)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_list(bottom, place, call, ret_listing));
+}
+
+static int bottom_check_any(struct store *store, struct place *place, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_check_any(bottom, place, call));
+}
+
+static int bottom_create_namespace(struct store *store, struct place *place, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_create_namespace(bottom, place, call));
+}
+
+static int bottom_remove_namespace(struct store *store, struct place *place, struct call *call)
+{
+	WITH_BOTTOM_OF_CALLER(store, call, store_remove_namespace(bottom, place, call));
+}
+
+static uint64_t bottom_login_of(struct store *layer, uid_t uid)
+{
+	struct identity_store *store = identities_of_bottom(layer);
+
+	pthread_mutex_lock(&store->lock);
+	const struct identity *identity = uid == CALL_NO_USER ? NULL : find(store, uid);
+	uint64_t login = identity ? identity->login : 0;
+	pthread_mutex_unlock(&store->lock);
+	return login;
+}
+
+/* It belongs to the identities. */
+static void bottom_free(struct store *store)
+{
+	(void)store;
+}
+
+static const struct store_operations bottom_operations = {
+	.get = bottom_get,
+	.put = bottom_put,
+	.remove = bottom_remove,
+	.check_write = bottom_check_write,
+	.check_read = bottom_check_read,
+	.check_create = bottom_check_create,
+	.list = bottom_list,
+	.check_any = bottom_check_any,
+	.create_namespace = bottom_create_namespace,
+	.remove_namespace = bottom_remove_namespace,
+	.login_of = bottom_login_of,
+	.free = bottom_free,
+};
+
+struct store *identity_store_bottom(struct identity_store *store)
+{
+	return &store->bottom.store;
+}
+
+void identity_store_set_stack(struct identity_store *store, struct store *cache, struct rights *rights)
+{
+	store->cache = cache;
+	store->own_rights = rights;
+	store->store.lower = rights_store(rights);
+}
+
 struct store *identity_store_layer(struct identity_store *store)
 {
 	return &store->store;
@@ -563,9 +770,11 @@ int identity_store_new(const struct identity_store_options *options, struct iden
 	if (!store)
 		return -ENOMEM;
 	store->store.operations = &identity_operations;
-	store->store.lower = options->own.top;
-	store->own = options->own;
+	store->bottom.store.operations = &bottom_operations;
+	store->bottom.store.lower = options->own;
+	store->bottom.identities = store;
 	store->source = options->source;
+	store->rights_options = options->rights;
 	pthread_mutex_init(&store->lock, NULL);
 	clock_init_condition(&store->changed);
 	*ret_store = store;

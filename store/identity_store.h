@@ -1,24 +1,28 @@
 /*
- * The layer that asks the server with the login of whoever asks here: below it, each local user who has a login of his own
- * has a stack of his own, with its own cache and rights, so that what one may read is never served to another:
+ * The server is asked with the login of whoever asks here: two layers, with one cache between them:
  *
- *	file system operations > cipher > identities > (rights > cache > nacos) of the user of the call
+ *	file system operations > cipher > identities > rights > cache > bottom of the identities > nacos of the user of the call
  *
- * Content is read, and everything is changed, with the stack of the call's user. Names and attributes (what everybody
- * who gets into a directory may see) come from the mount's own stack, which is told of changes; what that one may not
- * read, from the user's, without its content. A user without a login is served by the mount's stack: who may come so far,
+ * The upper one chooses whose rights a call goes by: each local user who has a login of his own has rights of his own (store/rights.h),
+ * all on the same cache. The lower one asks with his login. The cache between keeps bytes once, and serves them only to logins that
+ * were told them by the server (store_login_of()).
+ *
+ * Content is read, and everything is changed, with the login of the call's user. Names and attributes (what everybody
+ * who gets into a directory may see) come with the mount's own, which is told of changes; what that one may not
+ * read, with the user's, without its content. A user without a login is served with the mount's: who may come so far,
  * the kernel decides by the modes and the ACL that are made of identity_store_find_access(). A user whose login went, or
  * can't be used, gets -EACCES, also of what the mount's account may read, and has an entry without rights: the kernel may still
  * believe for a moment what he could do before.
  *
- * All logins are known ahead, because rights of everybody are shown to everybody: identity_store_sync() opens the stacks of
- * those that appeared and closes those that went or changed.
+ * All logins are known ahead, because rights of everybody are shown to everybody: identity_store_sync() opens those
+ * that appeared and closes those that went or changed.
  *
- *	identity_store_new -> identity_store_sync (once, before anybody asks) -> identity_store_start (in the background
- *	process) -> use -> identity_store_stop -> store_free of the layer
+ *	identity_store_new -> build the cache on identity_store_bottom(), and the mount's rights on that -> identity_store_set_stack
+ *	-> identity_store_sync (once, before anybody asks) -> identity_store_start (in the background process) -> use
+ *	-> identity_store_stop -> store_free of the layer -> store_free of the cache and what is below
  *
- * One lock guards the list; it is held for moments only, never while a stack works, and may be taken with the lock of the
- * tree held.
+ * One lock guards the list; it is held for moments only, never while a store works, and may be taken with the lock of the
+ * tree or of the cache held.
  */
 #ifndef NACOSFS_STORE_IDENTITY_STORE_H
 #define NACOSFS_STORE_IDENTITY_STORE_H
@@ -33,8 +37,8 @@
 #include "store/store.h"
 
 #define IDENTITY_CHECK_MS 1000 /* how often logins are looked for */
-#define IDENTITY_OPEN_MS 10000 /* how long opening one stack may take */
-#define IDENTITY_RETRY_FIRST_MS 2000 /* after a stack could not be opened; twice as long each time, up to the last */
+#define IDENTITY_OPEN_MS 10000 /* how long opening one login may take */
+#define IDENTITY_RETRY_FIRST_MS 2000 /* after a login could not be opened; twice as long each time, up to the last */
 #define IDENTITY_RETRY_LAST_MS 60000
 #define IDENTITY_MAX 500 /* users; the kernel takes no more entries of one access list */
 
@@ -44,40 +48,46 @@ struct identity_login {
 	uint64_t state; /* another one when the login is another one */
 };
 
-/* The stack of one user. */
-struct identity_stack {
-	struct store *top;
-	struct rights *rights;
+/* What asks the server with one login. */
+struct identity_account {
+	struct store *bottom; /* of the stack */
 	void *owner; /* the source's own */
 };
 
-/* Where stacks come from. Called without a lock, by one thread at a time. */
+/* Where logins come from. Called without a lock, by one thread at a time. */
 struct identity_source {
 	/* All logins, each user once; to be freed. 0 or an error with a reason: then there are none. */
 	int (*list)(void *arg, struct call *call, struct identity_login **ret_logins, size_t *ret_count);
 
-	/* Opens the stack of a user. An error has a reason. */
-	int (*open)(void *arg, uid_t uid, struct call *call, struct identity_stack *ret_stack);
+	/* Logs a user in. An error has a reason. */
+	int (*open)(void *arg, uid_t uid, struct call *call, struct identity_account *ret_account);
 
-	/* Frees the whole stack; nobody uses it any more. */
-	void (*close)(void *arg, struct identity_stack *stack);
+	/* Frees it; nobody uses it any more. */
+	void (*close)(void *arg, struct identity_account *account);
 	void *arg;
 };
 
 struct identity_store;
 
 struct identity_store_options {
-	struct identity_stack own; /* the mount's stack; its store and rights are not owned */
+	struct store *own; /* what asks with the login of the mount; not owned */
 	struct identity_source source;
+	struct rights_options rights; /* of the users */
 };
 
 /* 0 or -ENOMEM. */
 int identity_store_new(const struct identity_store_options *options, struct identity_store **ret_store);
 
-/* The layer of the stack that this is; store_free() frees all of it. */
+/* The lower layer. Freed with the upper one. */
+struct store *identity_store_bottom(struct identity_store *store);
+
+/* What is between the two: the cache, and the rights of the mount. Not owned. */
+void identity_store_set_stack(struct identity_store *store, struct store *cache, struct rights *rights);
+
+/* The upper layer; store_free() frees all of it. */
 struct store *identity_store_layer(struct identity_store *store);
 
-/* Brings the stacks up to the logins that there are now. By one thread at a time. What can't be used is logged once. */
+/* Brings what is open up to the logins that there are now. By one thread at a time. What can't be used is logged once. */
 void identity_store_sync(struct identity_store *store, struct call *call);
 
 /* Starts the thread that goes on doing so. 0 or a negative errno. */

@@ -247,6 +247,7 @@ static int ask(struct rights *rights, struct rights_node *node, enum rights_kind
 	rights->question_count++;
 	pthread_mutex_unlock(&rights->lock);
 	call_start_part(&part, call, timeout_ms);
+	part.uid = rights->options.is_of_user ? rights->options.uid : CALL_NO_USER;
 	int error = kind == KIND_READ ? ask_read(rights->store.lower, place_of(node), &part) :
 					ask_write(rights->store.lower, place_of(node), &part);
 	pthread_mutex_lock(&rights->lock);

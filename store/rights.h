@@ -43,6 +43,8 @@ struct rights_options {
 	bool off; /* rights are not asked for ahead: the account may do anything, until the server says no */
 	bool read_only; /* the right to write is of no interest: nobody has it */
 	int64_t fresh_ms;
+	bool is_of_user; /* questions are asked on behalf of uid, with his login; otherwise on nobody's, with the mount's */
+	uid_t uid;
 };
 
 /* 0 or -ENOMEM. lower is not owned and must outlive the rights. */

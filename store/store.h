@@ -29,6 +29,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "model/place.h"
 #include "model/listing.h"
@@ -164,6 +166,12 @@ struct store_operations {
 	 */
 	void (*note_put)(struct store *store, struct place *place, struct version *version, const struct version *base);
 
+	/*
+	 * By which login is that user served? 0: that of the mount; otherwise a number which no other login has, before or after.
+	 * Asks nobody. Without this operation in any layer, all are served by that of the mount.
+	 */
+	uint64_t (*login_of)(struct store *store, uid_t uid);
+
 	/* No put of more bytes than these can succeed, as things are now. Asks nobody. */
 	size_t (*content_limit)(struct store *store);
 
@@ -298,6 +306,13 @@ static inline void store_note_put(struct store *store, struct place *place, stru
 	while (!store->operations->note_put)
 		store = store->lower;
 	store->operations->note_put(store, place, version, base);
+}
+
+static inline uint64_t store_login_of(struct store *store, uid_t uid)
+{
+	while (store && !store->operations->login_of)
+		store = store->lower;
+	return store ? store->operations->login_of(store, uid) : 0;
 }
 
 static inline size_t store_content_limit(struct store *store)

@@ -25,6 +25,7 @@ struct fake {
 	char text[64]; /* "": there is none */
 	char put_text[64]; /* where a put goes; "" into text: the read path lags behind */
 	int error; /* of get and list */
+	int put_error;
 	int delay_ms;
 	atomic_int gets, lists;
 
@@ -83,7 +84,8 @@ static int fake_put(struct store *store, struct place *place, const struct put *
 	struct fake *fake = fake_of(store);
 
 	(void)place;
-	(void)call;
+	if (fake->put_error)
+		return call_fail(call, fake->put_error, "as told");
 	snprintf(fake->put_text, sizeof(fake->put_text), "%.*s", (int)put->size, (const char *)put->content);
 	*ret_version = make_version(fake->put_text);
 	return 0;
@@ -504,6 +506,23 @@ static void test_a_change_during_a_fetch_is_not_lost(void **state)
 	assert_true(store_is_watched(bed->cache, CONFIG));
 }
 
+static void test_a_conflict_is_news(void **state)
+{
+	struct bed *bed = *state;
+	const struct put put = { .content = "mine", .size = 4 };
+	struct version *version = NULL;
+	struct call call;
+
+	bed->fake.watches = true;
+	bed->fake.events->live(bed->fake.events_arg, true);
+	assert_string_equal(get(bed), "one");
+	strcpy(bed->fake.text, "theirs"); /* and the push is not there yet */
+	bed->fake.put_error = -EBUSY;
+	call_start(&call, 1000);
+	assert_int_equal(store_put(bed->cache, CONFIG, &put, &call, &version), -EBUSY);
+	assert_string_equal(get(bed), "theirs");
+}
+
 static void test_our_own_text_is_not_replaced_by_what_was_before(void **state)
 {
 	struct bed *bed = *state;
@@ -574,6 +593,7 @@ int main(void)
 		TEST(test_what_is_watched_is_fresh_until_a_change_is_told),
 		TEST(test_a_hit_asks_nobody_while_changes_are_told),
 		TEST(test_a_change_during_a_fetch_is_not_lost),
+		TEST(test_a_conflict_is_news),
 		TEST(test_our_own_text_is_not_replaced_by_what_was_before),
 		TEST(test_watched_names_keep_listings_fresh),
 		TEST(test_a_listing_finds_a_lost_push),

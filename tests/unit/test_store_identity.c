@@ -1,4 +1,4 @@
-/* Whose stack serves a call: over stacks and logins of the test's own. */
+/* With whose login and rights a call is served, over one cache; logins are of the test's own. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -22,28 +22,25 @@
 
 static struct place *CONFIG; /* ns/group/name */
 
-/* The bottom of one stack: serves its owner's name, or refuses. */
+/* What asks with one login: serves a text, or refuses. */
 struct bottom {
 	struct store store;
 	const char *text; /* NULL: may not read */
+	int error; /* of gets, if not 0 */
 	atomic_bool hold; /* gets wait */
 	atomic_uint gets;
 };
 
-struct tower {
-	struct bottom bottom;
-	struct rights *rights;
-	struct store *cache;
-};
-
 struct bed {
-	struct tower own;
+	struct bottom own;
+	struct store *cache;
+	struct rights *rights; /* of the mount */
 	struct identity_login logins[4];
 	size_t login_count;
 	int open_error;
 	atomic_int opened, closed;
 	const char *texts[2]; /* of alice and bob */
-	struct tower *last;
+	struct bottom *last[2]; /* theirs */
 	struct identity_store *identities;
 	struct store *layer;
 };
@@ -59,11 +56,15 @@ static int bottom_get(struct store *store, struct place *place, enum version_par
 	atomic_fetch_add(&bottom->gets, 1);
 	while (atomic_load(&bottom->hold))
 		usleep(1000);
+	if (bottom->error)
+		return call_fail(call, bottom->error, "as told");
 	call->answered = true;
 	if (!bottom->text)
 		return call_fail(call, -EACCES, "refused");
+	char md5[HASH_MD5_HEX_SIZE];
+	assert_int_equal(hash_md5_hex(bottom->text, strlen(bottom->text), md5), 0);
 	assert_int_equal(buffer_append(&content, bottom->text, strlen(bottom->text)), 0);
-	*ret_version = version_new(&content, "0123456789abcdef0123456789abcdef", "", 0);
+	*ret_version = version_new(&content, md5, "", 0);
 	return *ret_version ? 0 : -ENOMEM;
 }
 
@@ -106,23 +107,6 @@ static const struct store_operations bottom_operations = {
 	.is_watched = bottom_is_watched,
 };
 
-static void build(struct tower *tower, const char *text)
-{
-	const struct rights_options rights_options = { .fresh_ms = 30000 };
-	const struct cache_options cache_options = { .content_limit = 1 << 20, .fresh_ms = 0, .refresh_ms = 1000 };
-
-	tower->bottom.store.operations = &bottom_operations;
-	tower->bottom.text = text;
-	assert_int_equal(cache_new(&tower->bottom.store, &cache_options, &tower->cache), 0);
-	assert_int_equal(rights_new(tower->cache, &rights_options, &tower->rights), 0);
-}
-
-static void demolish(struct tower *tower)
-{
-	rights_free(tower->rights);
-	store_free(tower->cache);
-}
-
 static int source_list(void *arg, struct call *call, struct identity_login **ret_logins, size_t *ret_count)
 {
 	struct bed *bed = arg;
@@ -134,26 +118,26 @@ static int source_list(void *arg, struct call *call, struct identity_login **ret
 	return 0;
 }
 
-static int source_open(void *arg, uid_t uid, struct call *call, struct identity_stack *ret_stack)
+static int source_open(void *arg, uid_t uid, struct call *call, struct identity_account *ret_account)
 {
 	struct bed *bed = arg;
 
 	if (bed->open_error)
 		return call_fail(call, bed->open_error, "can't");
-	struct tower *tower = calloc(1, sizeof(*tower));
-	build(tower, bed->texts[uid == BOB]);
+	struct bottom *bottom = calloc(1, sizeof(*bottom));
+	bottom->store.operations = &bottom_operations;
+	bottom->text = bed->texts[uid == BOB];
 	atomic_fetch_add(&bed->opened, 1);
-	bed->last = tower;
-	*ret_stack = (struct identity_stack){ rights_store(tower->rights), tower->rights, tower };
+	bed->last[uid == BOB] = bottom;
+	*ret_account = (struct identity_account){ &bottom->store, bottom };
 	return 0;
 }
 
-static void source_close(void *arg, struct identity_stack *stack)
+static void source_close(void *arg, struct identity_account *account)
 {
 	struct bed *bed = arg;
 
-	demolish(stack->owner);
-	free(stack->owner);
+	free(account->owner);
 	atomic_fetch_add(&bed->closed, 1);
 }
 
@@ -161,16 +145,24 @@ static int set_up(void **state)
 {
 	struct bed *bed = calloc(1, sizeof(*bed));
 
-	build(&bed->own, "own");
+	const struct cache_options cache_options = { .content_limit = 1 << 20, .fresh_ms = 0, .refresh_ms = 1000 };
+	const struct rights_options rights_options = { .fresh_ms = 30000 };
+
+	bed->own.store.operations = &bottom_operations;
+	bed->own.text = "own";
 	bed->texts[0] = "alice";
 	bed->logins[0] = (struct identity_login){ ALICE, 1 };
 	bed->logins[1] = (struct identity_login){ BOB, 1 };
 	bed->login_count = 2;
 	const struct identity_store_options options = {
-		.own = { rights_store(bed->own.rights), bed->own.rights, NULL },
+		.own = &bed->own.store,
 		.source = { source_list, source_open, source_close, bed },
+		.rights = rights_options,
 	};
 	assert_int_equal(identity_store_new(&options, &bed->identities), 0);
+	assert_int_equal(cache_new(identity_store_bottom(bed->identities), &cache_options, &bed->cache), 0);
+	assert_int_equal(rights_new(bed->cache, &rights_options, &bed->rights), 0);
+	identity_store_set_stack(bed->identities, bed->cache, bed->rights);
 	bed->layer = identity_store_layer(bed->identities);
 	*state = bed;
 	return 0;
@@ -182,7 +174,8 @@ static int tear_down(void **state)
 
 	store_free(bed->layer);
 	assert_int_equal(bed->opened, bed->closed);
-	demolish(&bed->own);
+	rights_free(bed->rights);
+	store_free(bed->cache);
 	free(bed);
 	return 0;
 }
@@ -196,7 +189,7 @@ static void sync_now(struct bed *bed)
 }
 
 /* What that user reads; NULL and the error. */
-static int get(struct bed *bed, uid_t uid, enum version_part part, char ret_text[16], size_t *ret_size)
+static int get(struct bed *bed, uid_t uid, enum version_part part, char ret_text[32], size_t *ret_size)
 {
 	cleanup_version struct version *version = NULL;
 	struct call call;
@@ -214,7 +207,7 @@ static int get(struct bed *bed, uid_t uid, enum version_part part, char ret_text
 
 static void assert_reads(struct bed *bed, uid_t uid, const char *expected)
 {
-	char text[16];
+	char text[32];
 	size_t size;
 
 	assert_int_equal(get(bed, uid, VERSION_WHOLE, text, &size), 0);
@@ -223,7 +216,7 @@ static void assert_reads(struct bed *bed, uid_t uid, const char *expected)
 
 static int error_of(struct bed *bed, uid_t uid)
 {
-	char text[16];
+	char text[32];
 	size_t size;
 
 	return get(bed, uid, VERSION_WHOLE, text, &size);
@@ -232,7 +225,7 @@ static int error_of(struct bed *bed, uid_t uid)
 static void test_each_reads_with_his_own(void **state)
 {
 	struct bed *bed = *state;
-	char text[16];
+	char text[32];
 	size_t size;
 
 	sync_now(bed);
@@ -248,7 +241,7 @@ static void test_each_reads_with_his_own(void **state)
 	assert_string_equal(text, "");
 	assert_int_equal(size, 3);
 	/* Where the mount's account may not read, the user's own tells. */
-	bed->own.bottom.text = NULL;
+	bed->own.text = NULL;
 	assert_int_equal(get(bed, ALICE, VERSION_ATTRIBUTES, text, &size), 0);
 	assert_string_equal(text, "");
 	assert_int_equal(size, 5);
@@ -312,6 +305,76 @@ static void test_access_names_everybody(void **state)
 	assert_int_equal(after->entries[1].rights, 0);
 }
 
+/* The version as that user gets it, for where its bytes are. */
+static struct version *version_as(struct bed *bed, uid_t uid)
+{
+	struct version *version = NULL;
+	struct call call;
+
+	call_start(&call, 5000);
+	call.uid = uid;
+	assert_int_equal(store_get(bed->layer, CONFIG, VERSION_WHOLE, &call, &version), 0);
+	return version;
+}
+
+static void test_bytes_are_kept_once(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->own.text = bed->texts[0] = bed->texts[1] = "the same for all";
+	sync_now(bed);
+	cleanup_version struct version *own = version_as(bed, STRANGER);
+	cleanup_version struct version *alice = version_as(bed, ALICE);
+	cleanup_version struct version *bob = version_as(bed, BOB);
+	assert_ptr_equal(alice->content.data, own->content.data);
+	assert_ptr_equal(bob->content.data, own->content.data);
+	/* Each was told by the server, with his own login. */
+	assert_int_equal(bed->last[0]->gets, 1);
+	assert_int_equal(bed->last[1]->gets, 1);
+	bed->last[1]->text = "another one";
+	cleanup_version struct version *changed = version_as(bed, BOB);
+	assert_ptr_not_equal(changed->content.data, own->content.data);
+	assert_reads(bed, BOB, "another one");
+	bed->last[1]->text = NULL;
+	assert_int_equal(error_of(bed, BOB), -EACCES);
+	assert_reads(bed, ALICE, "the same for all");
+}
+
+/* What is kept for when the server can't be asked is served to nobody whom it was not served to before. */
+static void test_kept_bytes_are_for_whom_they_were_told(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->own.text = bed->texts[0] = bed->texts[1] = "the same for all";
+	sync_now(bed);
+	assert_reads(bed, ALICE, "the same for all");
+	assert_reads(bed, STRANGER, "the same for all");
+	bed->own.error = bed->last[0]->error = bed->last[1]->error = -EHOSTUNREACH;
+	assert_reads(bed, ALICE, "the same for all");
+	assert_reads(bed, STRANGER, "the same for all");
+	assert_int_equal(error_of(bed, BOB), -EHOSTUNREACH);
+	/* Nor to another login of the same user. */
+	bed->logins[0].state = 2;
+	sync_now(bed);
+	bed->last[0]->error = -EHOSTUNREACH;
+	assert_int_equal(error_of(bed, ALICE), -EHOSTUNREACH);
+	bed->last[0]->error = 0;
+	bed->last[0]->text = NULL;
+	assert_int_equal(error_of(bed, ALICE), -EACCES);
+}
+
+static void test_a_refused_user_does_not_spoil_it_for_others(void **state)
+{
+	struct bed *bed = *state;
+
+	sync_now(bed);
+	assert_reads(bed, STRANGER, "own");
+	assert_int_equal(error_of(bed, BOB), -EACCES);
+	bed->own.error = -EHOSTUNREACH;
+	assert_reads(bed, STRANGER, "own");
+	assert_int_equal(error_of(bed, BOB), -EACCES);
+}
+
 static void *sync_in_thread(void *arg)
 {
 	sync_now(arg);
@@ -333,7 +396,7 @@ static void test_closing_waits_for_calls(void **state)
 	bed->logins[0] = (struct identity_login){ ALICE, 1 };
 	bed->login_count = 1;
 	sync_now(bed);
-	struct bottom *bottom = &bed->last->bottom;
+	struct bottom *bottom = bed->last[0];
 	atomic_store(&bottom->hold, true);
 	assert_int_equal(pthread_create(&reader, NULL, read_as_alice, bed), 0);
 	while (!atomic_load(&bottom->gets))
@@ -354,6 +417,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_each_reads_with_his_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_logins_that_go_change_and_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_access_names_everybody, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bytes_are_kept_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_kept_bytes_are_for_whom_they_were_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_refused_user_does_not_spoil_it_for_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_closing_waits_for_calls, set_up, tear_down),
 	};
 
