@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void nacos_key_describe(const struct nacos_key *key, char ret_what[NACOS_WHAT_SIZE])
+void nacos_config_describe(const struct place *place, char ret_what[NACOS_WHAT_SIZE])
 {
-	snprintf(ret_what, NACOS_WHAT_SIZE, "config %.36s/%.40s/%.70s", key->namespace_id,
-		 key->group, key->data_id);
+	snprintf(ret_what, NACOS_WHAT_SIZE, "config %.36s/%.40s/%.70s", place_namespace_id(place),
+		 place_group(place), place_data_id(place));
 }
 
 void nacos_config_release(struct nacos_config *config)

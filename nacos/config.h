@@ -1,8 +1,8 @@
 /*
- * What is said about configs on every way to a server: their names, what is read, what is published, what is listed. Values
+ * What is said about configs on every way to a server: what is read, what is published, what is listed. Values
  * only; nacos/http/config.h and nacos/grpc/config.h ask for them.
  *
- * The namespace "public" is called so here on every generation.
+ * Their names are places (model/place.h); the namespace "public" is called so on every generation.
  */
 #ifndef NACOSFS_NACOS_CONFIG_H
 #define NACOSFS_NACOS_CONFIG_H
@@ -11,18 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/place.h"
 #include "util/buffer.h"
 #include "util/hash.h"
 
-struct nacos_key {
-	const char *namespace_id;
-	const char *group;
-	const char *data_id;
-};
-
 /* "config NAMESPACE/GROUP/DATAID" for reasons, cut where it is long. */
 #define NACOS_WHAT_SIZE 160
-void nacos_key_describe(const struct nacos_key *key, char ret_what[NACOS_WHAT_SIZE]);
+void nacos_config_describe(const struct place *place, char ret_what[NACOS_WHAT_SIZE]);
 
 #define NACOS_TYPE_SIZE 33
 

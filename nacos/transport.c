@@ -1,7 +1,6 @@
 #include "nacos/transport.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,6 @@
 #include "nacos/grpc/identity.h"
 #include "nacos/http/config.h"
 #include "nacos/poll/poll.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/thread.h"
@@ -24,19 +22,13 @@ struct nacos_transport {
 	bool has_tls;
 	struct tls_options tls; /* with copies of the paths */
 
-	const struct nacos_watch_events *events; /* NULL: nobody wants to know */
-	void *events_arg;
+	struct nacos_watch *watch;
+	bool has_events; /* somebody is told of what is watched */
 
 	struct nacos_grpc *grpc; /* from the start to the stop; NULL: there is none */
+	struct nacos_poll *poll; /* NULL: HTTP does not watch; of the thread, or where there is none from the start to the stop */
 	atomic_int way; /* enum way, as last logged */
-	struct thread thread; /* chooses the watch, where there is a choice */
-
-	pthread_mutex_t lock; /* all below */
-	pthread_cond_t changed; /* on the monotonic clock */
-	struct nacos_poll_watch *poll; /* NULL: HTTP does not watch */
-	bool grpc_live, poll_live;
-	bool told_live; /* that one of them is */
-	bool stop;
+	struct thread thread; /* chooses who watches, where there is a choice */
 };
 
 enum way { WAY_UNKNOWN, WAY_GRPC, WAY_HTTP };
@@ -83,9 +75,9 @@ int nacos_transport_new(const struct nacos_transport_options *options, struct na
 	transport->client = options->client;
 	transport->mode = options->mode;
 	transport->from_database = options->from_database;
-	pthread_mutex_init(&transport->lock, NULL);
-	clock_init_condition(&transport->changed);
 	int error = copy_options(options, transport);
+	if (!error)
+		error = nacos_watch_new(&transport->watch);
 	if (error) {
 		nacos_transport_free(transport);
 		return error;
@@ -105,98 +97,21 @@ void nacos_transport_free(struct nacos_transport *transport)
 	free((char *)(uintptr_t)transport->tls.ca_file);
 	free((char *)(uintptr_t)transport->tls.cert_file);
 	free((char *)(uintptr_t)transport->tls.key_file);
-	pthread_cond_destroy(&transport->changed);
-	pthread_mutex_destroy(&transport->lock);
+	nacos_watch_free(transport->watch);
 	free(transport);
 }
 
 void nacos_transport_set_events(struct nacos_transport *transport, const struct nacos_watch_events *events,
 				void *arg)
 {
-	transport->events = events;
-	transport->events_arg = arg;
+	nacos_watch_set_events(transport->watch, events, arg);
+	transport->has_events = true;
 }
 
 struct nacos_client *nacos_transport_client(const struct nacos_transport *transport)
 {
 	return transport->client;
 }
-
-/* ---- events, on their way up ---- */
-
-static void tell_changed(void *arg, const struct nacos_key *key)
-{
-	const struct nacos_transport *transport = arg;
-
-	transport->events->changed(transport->events_arg, key);
-}
-
-static void tell_refused(void *arg, const struct nacos_key *key)
-{
-	const struct nacos_transport *transport = arg;
-
-	transport->events->refused(transport->events_arg, key);
-}
-
-static void tell_named(void *arg, const struct nacos_key *key, bool exists)
-{
-	const struct nacos_transport *transport = arg;
-
-	transport->events->named(transport->events_arg, key, exists);
-}
-
-static void tell_names_watched(void *arg, const char *namespace_id, int error)
-{
-	const struct nacos_transport *transport = arg;
-
-	if (error)
-		log_debug("%s: the names in it are not watched: %s", namespace_id, strerror(-error));
-	transport->events->names_watched(transport->events_arg, namespace_id, error);
-}
-
-/* It is live while one of the two is, and told so when that changes. */
-static void note_live(struct nacos_transport *transport, bool *which, bool live)
-{
-	pthread_mutex_lock(&transport->lock);
-	*which = live;
-	live = transport->grpc_live || transport->poll_live;
-	bool news = live != transport->told_live && !transport->stop;
-	transport->told_live = live;
-	pthread_cond_broadcast(&transport->changed);
-	pthread_mutex_unlock(&transport->lock);
-	if (!news)
-		return;
-	log_debug("changes are %s", live ? "told" : "not told for now");
-	transport->events->live(transport->events_arg, live);
-}
-
-static void tell_grpc_live(void *arg, bool live)
-{
-	struct nacos_transport *transport = arg;
-
-	note_live(transport, &transport->grpc_live, live);
-}
-
-static void tell_poll_live(void *arg, bool live)
-{
-	struct nacos_transport *transport = arg;
-
-	note_live(transport, &transport->poll_live, live);
-}
-
-static const struct nacos_watch_events grpc_events = {
-	.changed = tell_changed,
-	.refused = tell_refused,
-	.named = tell_named,
-	.names_watched = tell_names_watched,
-	.live = tell_grpc_live,
-};
-
-static const struct nacos_watch_events poll_events = {
-	.changed = tell_changed,
-	.refused = tell_refused,
-	.live = tell_poll_live,
-};
 
 /* ---- the connection ---- */
 
@@ -219,8 +134,7 @@ static int make_grpc(struct nacos_transport *transport, bool is_trial, struct na
 		.get_headers = nacos_grpc_identity_of_client,
 		.get_headers_arg = transport->client,
 		.is_trial = is_trial,
-		.events = !is_trial && transport->events ? &grpc_events : NULL,
-		.events_arg = transport,
+		.watch = !is_trial && transport->has_events ? transport->watch : NULL,
 	};
 
 	return nacos_grpc_new(&options, ret_grpc);
@@ -274,113 +188,88 @@ static bool use_grpc(struct nacos_transport *transport)
 	return status.ready;
 }
 
-/* ---- the choice of the watch ---- */
+/* ---- who watches ---- */
 
-static void add_to_poll(void *poll, const struct nacos_key *key, const char *md5)
-{
-	nacos_poll_watch(poll, key, md5);
-}
-
-/* With the lock: HTTP watches what gRPC can't. */
+/* HTTP watches what gRPC can't. */
 static int start_poll(struct nacos_transport *transport)
 {
-	struct nacos_poll_watch *poll;
-	int error = nacos_poll_watch_new(transport->client, &poll_events, transport, &poll);
+	int error = nacos_poll_new(transport->client, transport->watch, &transport->poll);
 
 	if (error)
 		return error;
-	if (transport->grpc)
-		nacos_grpc_each_watched(transport->grpc, add_to_poll, poll);
-	error = nacos_poll_watch_start(poll);
+	error = nacos_poll_start(transport->poll);
 	if (error) {
-		nacos_poll_watch_free(poll);
-		return error;
+		nacos_poll_free(transport->poll);
+		transport->poll = NULL;
 	}
-	transport->poll = poll;
-	return 0;
+	return error;
 }
 
 static void stop_poll(struct nacos_transport *transport)
 {
-	pthread_mutex_lock(&transport->lock);
-	struct nacos_poll_watch *poll = transport->poll;
+	nacos_poll_free(transport->poll);
 	transport->poll = NULL;
-	pthread_mutex_unlock(&transport->lock);
-	if (!poll)
-		return;
-	nacos_poll_watch_free(poll);
-	note_live(transport, &transport->poll_live, false);
 }
 
-/* With the lock: waits for news, but not for ever while gRPC is away and HTTP is not watching in its place. */
-static void wait_for_grpc(struct nacos_transport *transport)
-{
-	struct timespec due = clock_from_ms(clock_monotonic_ms() + NACOS_TRANSPORT_PATIENCE_MS);
-	int timed_out = 0;
-
-	while (!transport->stop && !transport->grpc_live && !transport->poll && !timed_out)
-		timed_out = pthread_cond_timedwait(&transport->changed, &transport->lock, &due);
-	if (!timed_out || transport->stop || transport->grpc_live)
-		return;
-	use_grpc(transport); /* says how requests go, even if there are none */
-	if (start_poll(transport))
-		log_warning("changes are not watched: the threads for that can't be started");
-}
-
+/* HTTP watches where gRPC has been away for long, and until it knows of everything. */
 static void *choose_watch(void *arg)
 {
 	struct nacos_transport *transport = arg;
+	struct nacos_watch *watch = transport->watch;
 
-	pthread_mutex_lock(&transport->lock);
-	while (!transport->stop) {
-		if (transport->grpc_live && transport->poll) {
-			pthread_mutex_unlock(&transport->lock);
+	while (!nacos_watch_is_stopped(watch)) {
+		int64_t patient_until_ms = clock_monotonic_ms() + NACOS_TRANSPORT_PATIENCE_MS;
+
+		if (!nacos_watch_wait(watch, NACOS_WATCH_GRPC, true, patient_until_ms)) {
+			if (nacos_watch_is_stopped(watch))
+				break;
+			use_grpc(transport); /* says how requests go, even if there are none */
+			if (start_poll(transport)) {
+				log_warning("changes are not watched: the threads for that can't be started");
+				continue;
+			}
+			nacos_watch_wait(watch, NACOS_WATCH_GRPC, true, INT64_MAX);
 			use_grpc(transport);
 			stop_poll(transport);
-			pthread_mutex_lock(&transport->lock);
-		} else if (transport->grpc_live || transport->poll) {
-			pthread_cond_wait(&transport->changed, &transport->lock);
-		} else {
-			wait_for_grpc(transport);
 		}
+		nacos_watch_wait(watch, NACOS_WATCH_GRPC, false, INT64_MAX);
 	}
-	pthread_mutex_unlock(&transport->lock);
 	return NULL;
+}
+
+static int start_grpc(struct nacos_transport *transport)
+{
+	int error = make_grpc(transport, false, &transport->grpc);
+
+	if (!error)
+		error = nacos_grpc_start(transport->grpc);
+	if (error) {
+		nacos_grpc_free(transport->grpc);
+		transport->grpc = NULL;
+	}
+	if (error || transport->mode == NACOS_TRANSPORT_GRPC || !transport->has_events)
+		return error;
+	return thread_start(&transport->thread, choose_watch, transport);
 }
 
 int nacos_transport_start(struct nacos_transport *transport)
 {
-	if (has_grpc(transport)) {
-		/* It must be there before the first event, whose receiver may put something on the watch. */
-		int error = make_grpc(transport, false, &transport->grpc);
+	int error = transport->has_events ? nacos_watch_start(transport->watch) : 0;
 
-		if (!error)
-			error = nacos_grpc_start(transport->grpc);
-		if (error) {
-			nacos_grpc_free(transport->grpc);
-			transport->grpc = NULL;
-		}
-		if (error || transport->mode == NACOS_TRANSPORT_GRPC || !transport->events)
-			return error;
-		return thread_start(&transport->thread, choose_watch, transport);
-	}
+	if (error)
+		return error;
+	if (has_grpc(transport))
+		return start_grpc(transport);
 	atomic_store(&transport->way, WAY_HTTP);
 	if (transport->mode == NACOS_TRANSPORT_AUTO)
 		log_info("this server has no gRPC: configs are read and written over HTTP");
-	if (!transport->events)
-		return 0;
-	pthread_mutex_lock(&transport->lock);
-	int error = start_poll(transport);
-	pthread_mutex_unlock(&transport->lock);
-	return error;
+	return transport->has_events ? start_poll(transport) : 0;
 }
 
 void nacos_transport_stop(struct nacos_transport *transport)
 {
-	pthread_mutex_lock(&transport->lock);
-	transport->stop = true;
-	pthread_cond_broadcast(&transport->changed);
-	pthread_mutex_unlock(&transport->lock);
+	if (transport->watch)
+		nacos_watch_stop(transport->watch);
 	thread_join(&transport->thread);
 	stop_poll(transport);
 	nacos_grpc_free(transport->grpc);
@@ -406,24 +295,24 @@ static bool may_fall_back(struct nacos_transport *transport, int error, struct c
 
 /* ---- requests ---- */
 
-int nacos_transport_get(struct nacos_transport *transport, const struct nacos_key *key, struct call *call,
+int nacos_transport_get(struct nacos_transport *transport, const struct place *place, struct call *call,
 			struct nacos_config *ret_config)
 {
 	struct nacos_features features = nacos_client_features(transport->client);
 
 	if (transport->from_database)
-		return nacos_config_get_detail(transport->client, key, call, ret_config);
+		return nacos_config_get_detail(transport->client, place, call, ret_config);
 	if (!features.get_has_time || !use_grpc(transport))
-		return nacos_config_get(transport->client, key, call, ret_config);
+		return nacos_config_get(transport->client, place, call, ret_config);
 
-	int error = nacos_grpc_config_get(transport->grpc, key, call, ret_config);
+	int error = nacos_grpc_config_get(transport->grpc, place, call, ret_config);
 	/* What is tried out on this host of all is not what a publish would replace. */
 	if (error == -EOPNOTSUPP)
-		return nacos_config_get_detail(transport->client, key, call, ret_config);
+		return nacos_config_get_detail(transport->client, place, call, ret_config);
 	if (error == -ENOENT)
-		return nacos_config_confirm_absence(transport->client, key, call, ret_config);
+		return nacos_config_confirm_absence(transport->client, place, call, ret_config);
 	if (error && may_fall_back(transport, error, call))
-		return nacos_config_get(transport->client, key, call, ret_config);
+		return nacos_config_get(transport->client, place, call, ret_config);
 	return error;
 }
 
@@ -444,97 +333,77 @@ static bool needs_grpc(const struct nacos_transport *transport, const struct nac
 	       !nacos_client_features(transport->client).carries_data_key;
 }
 
-static int publish_over_http(struct nacos_transport *transport, const struct nacos_key *key,
+static int publish_over_http(struct nacos_transport *transport, const struct place *place,
 			     const struct nacos_publish *publish, struct call *call, bool *ret_uncertain)
 {
-	int error = nacos_config_publish(transport->client, key, publish, call, ret_uncertain);
+	int error = nacos_config_publish(transport->client, place, publish, call, ret_uncertain);
 
 	/* So large that HTTP was not even tried. */
 	if (error == -EFBIG && transport->grpc)
-		return nacos_grpc_config_publish(transport->grpc, key, publish, call, ret_uncertain);
+		return nacos_grpc_config_publish(transport->grpc, place, publish, call, ret_uncertain);
 	return error;
 }
 
-int nacos_transport_publish(struct nacos_transport *transport, const struct nacos_key *key,
+int nacos_transport_publish(struct nacos_transport *transport, const struct place *place,
 			    const struct nacos_publish *publish, struct call *call, bool *ret_uncertain)
 {
 	bool only_grpc = needs_grpc(transport, publish);
 
 	if (!only_grpc && !use_grpc(transport))
-		return publish_over_http(transport, key, publish, call, ret_uncertain);
+		return publish_over_http(transport, place, publish, call, ret_uncertain);
 
-	int error = nacos_grpc_config_publish(transport->grpc, key, publish, call, ret_uncertain);
+	int error = nacos_grpc_config_publish(transport->grpc, place, publish, call, ret_uncertain);
 	if (error && !only_grpc && !*ret_uncertain && may_fall_back(transport, error, call))
-		return publish_over_http(transport, key, publish, call, ret_uncertain);
+		return publish_over_http(transport, place, publish, call, ret_uncertain);
 	return error;
 }
 
-int nacos_transport_remove(struct nacos_transport *transport, const struct nacos_key *key, struct call *call)
+int nacos_transport_remove(struct nacos_transport *transport, const struct place *place, struct call *call)
 {
 	if (!use_grpc(transport))
-		return nacos_config_remove(transport->client, key, call);
+		return nacos_config_remove(transport->client, place, call);
 
-	int error = nacos_grpc_config_remove(transport->grpc, key, call);
+	int error = nacos_grpc_config_remove(transport->grpc, place, call);
 	if (error && may_fall_back(transport, error, call))
-		return nacos_config_remove(transport->client, key, call);
+		return nacos_config_remove(transport->client, place, call);
 	return error;
 }
 
-int nacos_transport_check_write(struct nacos_transport *transport, const struct nacos_key *key,
+int nacos_transport_check_write(struct nacos_transport *transport, const struct place *place,
 				struct call *call)
 {
 	if (!use_grpc(transport))
-		return nacos_config_check_write(transport->client, key, call);
+		return nacos_config_check_write(transport->client, place, call);
 
-	int error = nacos_grpc_config_check_write(transport->grpc, key, call);
+	int error = nacos_grpc_config_check_write(transport->grpc, place, call);
 	if (error && may_fall_back(transport, error, call))
-		return nacos_config_check_write(transport->client, key, call);
+		return nacos_config_check_write(transport->client, place, call);
 	return error;
 }
 
 /* ---- the watch ---- */
 
-void nacos_transport_watch(struct nacos_transport *transport, const struct nacos_key *key, const char *md5)
+void nacos_transport_watch(struct nacos_transport *transport, struct place *place, const char *md5)
 {
-	int error = 0;
-
-	pthread_mutex_lock(&transport->lock);
-	if (transport->grpc && transport->events)
-		error = nacos_grpc_watch(transport->grpc, key, md5);
-	if (!error && transport->poll)
-		error = nacos_poll_watch(transport->poll, key, md5);
-	pthread_mutex_unlock(&transport->lock);
-	if (error)
-		log_warning("config %s is not watched: out of memory", key->data_id);
+	if (transport->has_events && nacos_watch_add(transport->watch, place, md5))
+		log_warning("config %s is not watched: out of memory", place_data_id(place));
 }
 
-void nacos_transport_unwatch(struct nacos_transport *transport, const struct nacos_key *key)
+void nacos_transport_unwatch(struct nacos_transport *transport, const struct place *place)
 {
-	pthread_mutex_lock(&transport->lock);
-	if (transport->grpc && transport->events)
-		nacos_grpc_unwatch(transport->grpc, key);
-	if (transport->poll)
-		nacos_poll_unwatch(transport->poll, key);
-	pthread_mutex_unlock(&transport->lock);
+	nacos_watch_remove(transport->watch, place);
 }
 
 void nacos_transport_watch_names(struct nacos_transport *transport, const char *namespace_id)
 {
-	if (transport->grpc && transport->events && nacos_grpc_watch_names(transport->grpc, namespace_id))
+	/* Nobody but gRPC could tell of them. */
+	if (transport->grpc && transport->has_events && nacos_watch_add_names(transport->watch, namespace_id))
 		log_warning("the names in %s are not watched: out of memory", namespace_id);
 }
 
-bool nacos_transport_is_watched(struct nacos_transport *transport, const struct nacos_key *key)
+bool nacos_transport_is_watched(struct nacos_transport *transport, const struct place *place)
 {
-	bool watched = transport->grpc && transport->events && nacos_grpc_is_watched(transport->grpc, key);
-
-	if (watched)
-		return true;
-	pthread_mutex_lock(&transport->lock);
-	if (transport->poll)
-		watched = nacos_poll_is_watched(transport->poll, key);
-	pthread_mutex_unlock(&transport->lock);
-	return watched;
+	return nacos_watch_tells(transport->watch, place);
 }
 
 void nacos_transport_get_status(struct nacos_transport *transport, struct nacos_transport_status *ret_status)
@@ -546,12 +415,7 @@ void nacos_transport_get_status(struct nacos_transport *transport, struct nacos_
 		if (status.grpc.ready)
 			status.name = "grpc";
 	}
-	pthread_mutex_lock(&transport->lock);
-	if (transport->poll)
-		nacos_poll_get_watch_counts(transport->poll, &status.counts);
-	else if (transport->grpc && transport->events)
-		nacos_grpc_get_watch_counts(transport->grpc, &status.counts);
-	status.live = transport->told_live;
-	pthread_mutex_unlock(&transport->lock);
+	nacos_watch_count(transport->watch, &status.counts);
+	status.live = nacos_watch_is_live(transport->watch);
 	*ret_status = status;
 }

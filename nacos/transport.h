@@ -16,8 +16,7 @@
  * Until the start, everything goes over HTTP and nothing is watched. Calls may come from any thread. The client is not
  * owned, and must outlive the transport.
  *
- * One thread chooses who tells of changes. One lock guards that choice; it is held while a config is put on the watch, and
- * while nothing waits.
+ * What is watched is one set (nacos/watch.h), whoever tells of it. One thread chooses who does.
  */
 #ifndef NACOSFS_NACOS_TRANSPORT_H
 #define NACOSFS_NACOS_TRANSPORT_H
@@ -26,7 +25,7 @@
 
 #include "nacos/config.h"
 #include "nacos/grpc/grpc.h"
-#include "nacos/grpc/watch.h"
+#include "nacos/watch.h"
 
 enum nacos_transport_mode { NACOS_TRANSPORT_AUTO, NACOS_TRANSPORT_GRPC, NACOS_TRANSPORT_HTTP };
 
@@ -79,21 +78,21 @@ size_t nacos_transport_content_limit(struct nacos_transport *transport);
 bool nacos_transport_carries_data_key(const struct nacos_transport *transport);
 
 /* As their namesakes in nacos/http/config.h. */
-int nacos_transport_get(struct nacos_transport *transport, const struct nacos_key *key, struct call *call,
+int nacos_transport_get(struct nacos_transport *transport, const struct place *place, struct call *call,
 			struct nacos_config *ret_config);
-int nacos_transport_publish(struct nacos_transport *transport, const struct nacos_key *key,
+int nacos_transport_publish(struct nacos_transport *transport, const struct place *place,
 			    const struct nacos_publish *publish, struct call *call, bool *ret_uncertain);
-int nacos_transport_remove(struct nacos_transport *transport, const struct nacos_key *key, struct call *call);
-int nacos_transport_check_write(struct nacos_transport *transport, const struct nacos_key *key,
+int nacos_transport_remove(struct nacos_transport *transport, const struct place *place, struct call *call);
+int nacos_transport_check_write(struct nacos_transport *transport, const struct place *place,
 				struct call *call);
 
-/* As their namesakes in nacos/grpc/watch.h. Without memory, or anybody who is told, nothing is watched. */
-void nacos_transport_watch(struct nacos_transport *transport, const struct nacos_key *key, const char *md5);
-void nacos_transport_unwatch(struct nacos_transport *transport, const struct nacos_key *key);
+/* Puts a config on the watch, or tells another MD5 of it (nacos/watch.h). Without memory, or anybody who is told, nothing is watched. */
+void nacos_transport_watch(struct nacos_transport *transport, struct place *place, const char *md5);
+void nacos_transport_unwatch(struct nacos_transport *transport, const struct place *place);
 void nacos_transport_watch_names(struct nacos_transport *transport, const char *namespace_id);
 
 /* Would a change be told, if not at once then as soon as the server knows what is watched? */
-bool nacos_transport_is_watched(struct nacos_transport *transport, const struct nacos_key *key);
+bool nacos_transport_is_watched(struct nacos_transport *transport, const struct place *place);
 
 struct nacos_transport_status {
 	const char *name; /* "grpc", "http": how requests go now */

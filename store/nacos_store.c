@@ -33,11 +33,6 @@ static struct nacos_client *client_of(struct store *store)
 	return nacos_transport_client(transport_of(store));
 }
 
-static struct nacos_key wire_key(const struct place *place)
-{
-	return (struct nacos_key){ place_namespace_id(place), place_group(place), place_data_id(place) };
-}
-
 static int version_from_config(struct nacos_config *config, struct version **ret_version)
 {
 	struct version *version =
@@ -50,19 +45,11 @@ static int version_from_config(struct nacos_config *config, struct version **ret
 	return 0;
 }
 
-/* Notes whether the server answered. */
-static int answer(struct call *call, int error)
-{
-	call->answered |= !error || error == -ENOENT || error == -EACCES;
-	return error;
-}
-
 static int nacos_store_get(struct store *store, struct place *place, enum version_part part,
 			   struct call *call, struct version **ret_version)
 {
-	struct nacos_key wire = wire_key(place);
 	cleanup_nacos_config struct nacos_config config = { 0 };
-	int error = answer(call, nacos_transport_get(transport_of(store), &wire, call, &config));
+	int error = nacos_transport_get(transport_of(store), place, call, &config);
 
 	(void)part; /* the server sends all or nothing */
 	return error ? error : version_from_config(&config, ret_version);
@@ -73,7 +60,6 @@ struct putting {
 	struct nacos_transport *transport;
 	struct nacos_client *client;
 	const struct place *place;
-	struct nacos_key wire;
 	const struct put *put;
 	char text[PLACE_TEXT_SIZE]; /* of the place */
 };
@@ -148,7 +134,7 @@ static int read_back(const struct putting *putting, int published, struct call *
 	call_start_part(&settle, call, READ_BACK_SETTLE_MS);
 	do {
 		cleanup_nacos_config struct nacos_config now = { 0 };
-		error = nacos_config_get_detail(putting->client, &putting->wire, call, &now);
+		error = nacos_config_get_detail(putting->client, putting->place, call, &now);
 
 		if (!error && config_has_content(&now, putting))
 			return version_from_config(&now, ret_version);
@@ -181,8 +167,7 @@ static int load_metadata(const struct putting *putting, struct call *call, struc
 	if (!from || from == putting->place)
 		return 0;
 	cleanup_nacos_config struct nacos_config other = { 0 };
-	struct nacos_key wire = wire_key(from);
-	int error = nacos_config_get_detail(putting->client, &wire, call, &other);
+	int error = nacos_config_get_detail(putting->client, from, call, &other);
 	if (error)
 		return error;
 	nacos_config_release(config);
@@ -232,7 +217,7 @@ static int publish(const struct putting *putting, const struct nacos_config *met
 	int64_t part_ms = left_ms > 2 * READ_BACK_RESERVE_MS ? left_ms - READ_BACK_RESERVE_MS : left_ms / 2;
 
 	call_start_part(&part, call, part_ms);
-	int error = nacos_transport_publish(putting->transport, &putting->wire, &publish, &part, ret_uncertain);
+	int error = nacos_transport_publish(putting->transport, putting->place, &publish, &part, ret_uncertain);
 	return error ? call_fail(call, error, "%s", part.reason) : 0;
 }
 
@@ -273,7 +258,7 @@ static int put_blindly(const struct putting *putting, struct call *call, struct 
 static int put_compared(const struct putting *putting, struct call *call, struct version **ret_version)
 {
 	cleanup_nacos_config struct nacos_config now = { 0 };
-	int error = nacos_config_get_detail(putting->client, &putting->wire, call, &now);
+	int error = nacos_config_get_detail(putting->client, putting->place, call, &now);
 	bool exists = !error;
 
 	if (error == -EACCES && !putting->put->base)
@@ -307,7 +292,6 @@ static int nacos_store_put(struct store *store, struct place *place, const struc
 		.transport = transport_of(store),
 		.client = client_of(store),
 		.place = place,
-		.wire = wire_key(place),
 		.put = put,
 	};
 
@@ -320,19 +304,18 @@ static int nacos_store_remove(struct store *store, struct place *place, const st
 			      struct call *call)
 {
 	struct nacos_client *client = client_of(store);
-	struct nacos_key wire = wire_key(place);
 	char text[PLACE_TEXT_SIZE];
 	cleanup_nacos_config struct nacos_config now = { 0 };
 
 	if (!base)
-		return nacos_config_remove(client, &wire, call);
+		return nacos_config_remove(client, place, call);
 	place_format(place, text, sizeof(text));
-	int error = nacos_config_get_detail(client, &wire, call, &now);
+	int error = nacos_config_get_detail(client, place, call, &now);
 	if (error)
 		return error == -ENOENT ? 0 : error;
 	if (strcmp(now.md5, base->md5))
 		return call_fail(call, -EBUSY, "%s: somebody else changed it meanwhile, not removed", text);
-	error = nacos_transport_remove(transport_of(store), &wire, call);
+	error = nacos_transport_remove(transport_of(store), place, call);
 	if (error && !store_error_is_outage(error))
 		return error;
 
@@ -342,7 +325,7 @@ static int nacos_store_remove(struct store *store, struct place *place, const st
 	call_start_part(&settle, call, READ_BACK_SETTLE_MS);
 	do {
 		cleanup_nacos_config struct nacos_config left = { 0 };
-		asked = nacos_config_get_detail(client, &wire, call, &left);
+		asked = nacos_config_get_detail(client, place, call, &left);
 		if (asked == -ENOENT)
 			return 0;
 	} while (!call_sleep(&settle, READ_BACK_PAUSE_MS));
@@ -353,21 +336,10 @@ static int nacos_store_remove(struct store *store, struct place *place, const st
 
 static int nacos_store_check_write(struct store *store, struct place *place, struct call *call)
 {
-	struct nacos_key wire = wire_key(place);
-
 	/* "*" is no name, which gRPC has no clear answer to. */
 	if (!strcmp(place_data_id(place), "*"))
-		return nacos_config_check_write(client_of(store), &wire, call);
-	return nacos_transport_check_write(transport_of(store), &wire, call);
-}
-
-static int nacos_store_check_read(struct store *store, struct place *place, struct call *call)
-{
-	struct nacos_key wire = wire_key(place);
-	cleanup_nacos_config struct nacos_config config = { 0 };
-	int error = nacos_transport_get(transport_of(store), &wire, call, &config);
-
-	return error == -ENOENT ? 0 : error;
+		return nacos_config_check_write(client_of(store), place, call);
+	return nacos_transport_check_write(transport_of(store), place, call);
 }
 
 static int nacos_store_check_create(struct store *store, struct call *call)
@@ -382,7 +354,6 @@ static int nacos_store_list(struct store *store, struct place *place, struct cal
 	char text[PLACE_TEXT_SIZE];
 	int error = nacos_config_list(client_of(store), place_namespace_id(place), place_group(place), call, &names);
 
-	answer(call, error);
 	if (error)
 		return error;
 	cleanup_listing struct listing *listing = listing_new();
@@ -414,7 +385,6 @@ static int nacos_store_check_any(struct store *store, struct place *place, struc
 	char text[PLACE_TEXT_SIZE];
 	int error = nacos_config_count(client_of(store), place_namespace_id(place), place_group(place), call, &count);
 
-	answer(call, error);
 	if (error)
 		return error;
 	if (count > 0)
@@ -439,7 +409,7 @@ static int nacos_store_list_namespaces(struct store *store, struct call *call,
 
 static int nacos_store_create_namespace(struct store *store, struct place *place, struct call *call)
 {
-	return answer(call, nacos_namespace_create(client_of(store), place_namespace_id(place), call));
+	return nacos_namespace_create(client_of(store), place_namespace_id(place), call);
 }
 
 static int nacos_store_remove_namespace(struct store *store, struct place *place, struct call *call)
@@ -449,19 +419,17 @@ static int nacos_store_remove_namespace(struct store *store, struct place *place
 
 /* ------------------------------------------------------------------- events */
 
-static void tell_changed(void *arg, const struct nacos_key *wire)
+static void tell_changed(void *arg, struct place *place)
 {
 	const struct nacos_store *store = arg;
-	cleanup_place struct place *place = place_new(wire->namespace_id, wire->group, wire->data_id);
 
-	if (place)
-		store->events->changed(store->events_arg, place);
+	store->events->changed(store->events_arg, place);
 }
 
-static void tell_named(void *arg, const struct nacos_key *wire, bool exists)
+static void tell_named(void *arg, struct place *place, bool exists)
 {
 	(void)exists; /* who asks will see, and see the latest */
-	tell_changed(arg, wire);
+	tell_changed(arg, place);
 }
 
 static void tell_names_watched(void *arg, const char *namespace_id, int error)
@@ -499,19 +467,15 @@ static void nacos_store_set_events(struct store *store, const struct store_event
 
 static void nacos_store_watch(struct store *store, struct place *place, const char *md5)
 {
-	struct nacos_key wire = wire_key(place);
-
 	if (md5)
-		nacos_transport_watch(transport_of(store), &wire, md5);
+		nacos_transport_watch(transport_of(store), place, md5);
 	else
-		nacos_transport_unwatch(transport_of(store), &wire);
+		nacos_transport_unwatch(transport_of(store), place);
 }
 
 static bool nacos_store_is_watched(struct store *store, struct place *place)
 {
-	struct nacos_key wire = wire_key(place);
-
-	return nacos_transport_is_watched(transport_of(store), &wire);
+	return nacos_transport_is_watched(transport_of(store), place);
 }
 
 static void nacos_store_watch_names(struct store *store, struct place *place)
@@ -539,16 +503,6 @@ static bool nacos_store_name_is_possible(struct store *store, enum name_kind kin
 	return false;
 }
 
-/* Nothing is kept here. */
-static void nacos_store_note_put(struct store *store, struct place *place, struct version *version,
-				 const struct version *base)
-{
-	(void)store;
-	(void)place;
-	(void)version;
-	(void)base;
-}
-
 static void nacos_store_free(struct store *store)
 {
 	free(store);
@@ -559,7 +513,6 @@ static const struct store_operations nacos_store_operations = {
 	.put = nacos_store_put,
 	.remove = nacos_store_remove,
 	.check_write = nacos_store_check_write,
-	.check_read = nacos_store_check_read,
 	.check_create = nacos_store_check_create,
 	.list = nacos_store_list,
 	.check_any = nacos_store_check_any,
@@ -570,7 +523,6 @@ static const struct store_operations nacos_store_operations = {
 	.watch = nacos_store_watch,
 	.is_watched = nacos_store_is_watched,
 	.watch_names = nacos_store_watch_names,
-	.note_put = nacos_store_note_put,
 	.content_limit = nacos_store_content_limit,
 	.name_is_possible = nacos_store_name_is_possible,
 	.free = nacos_store_free,

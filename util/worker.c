@@ -34,6 +34,9 @@ static void *run(void *arg)
 	while (!worker_is_stopped(worker)) {
 		worker->is_woken = false;
 		int64_t due_ms = worker->work(worker->arg);
+		/* However busy it is, others have their turn. */
+		pthread_mutex_unlock(worker->lock);
+		pthread_mutex_lock(worker->lock);
 		wait_until(worker, due_ms);
 	}
 	pthread_mutex_unlock(worker->lock);

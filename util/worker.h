@@ -3,7 +3,7 @@
  *
  * What it works on is its owner's, and guarded by a lock of its owner's, which several workers may share. work(arg) is called
  * with that lock held, may give it up meanwhile, and says until when there is nothing to do. What wakes the worker while it
- * works is not lost: work() is called again.
+ * works is not lost: work() is called again. The lock is given up between the calls.
  *
  *	worker_init(&worker, &lock) -> worker_start -> worker_wake, whenever there may be something to do
  *	-> worker_stop -> worker_release

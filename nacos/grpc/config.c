@@ -14,26 +14,26 @@ static int fail_memory(const char *what, struct call *call)
 
 /* ---- writing requests ---- */
 
-static const char *wire_namespace(const struct nacos_grpc *grpc, const struct nacos_key *key)
+static const char *wire_namespace(const struct nacos_grpc *grpc, const struct place *place)
 {
-	return nacos_generation_namespace_id(grpc->features.generation, key->namespace_id);
+	return nacos_generation_namespace_id(grpc->features.generation, place_namespace_id(place));
 }
 
 /* Begins a request with the name of the config: the other members follow. */
-static int begin_request(const struct nacos_grpc *grpc, const struct nacos_key *key,
+static int begin_request(const struct nacos_grpc *grpc, const struct place *place,
 			 struct buffer *json)
 {
 	int error = buffer_append_byte(json, '{');
 
 	if (!error)
-		error = nacos_grpc_json_add(json, "dataId", key->data_id);
+		error = nacos_grpc_json_add(json, "dataId", place_data_id(place));
 	if (!error)
-		error = nacos_grpc_json_add(json, "group", key->group);
+		error = nacos_grpc_json_add(json, "group", place_group(place));
 	/* Where it is missing, some servers answer with a Java exception. */
-	return error ? error : nacos_grpc_json_add(json, "tenant", wire_namespace(grpc, key));
+	return error ? error : nacos_grpc_json_add(json, "tenant", wire_namespace(grpc, place));
 }
 
-static int send_request(struct nacos_grpc *grpc, const char *type, const struct nacos_key *key,
+static int send_request(struct nacos_grpc *grpc, const char *type, const struct place *place,
 			const char *what, const struct buffer *json, bool may_repeat,
 			struct call *call, struct nacos_grpc_answer *ret_answer,
 			bool *ret_uncertain)
@@ -41,7 +41,7 @@ static int send_request(struct nacos_grpc *grpc, const char *type, const struct 
 	const struct nacos_grpc_request request = {
 		.type = type,
 		.what = what,
-		.subject = { .namespace_id = wire_namespace(grpc, key), .group = key->group },
+		.subject = { .namespace_id = wire_namespace(grpc, place), .group = place_group(place) },
 		.json = json,
 		.may_repeat = may_repeat,
 	};
@@ -91,11 +91,11 @@ static int read_config(const struct nacos_grpc *grpc, const struct nacos_grpc_an
 }
 
 /* Asks once. -EBUSY and -EAGAIN as in nacos/http/config_answer.h. */
-static int get_once(struct nacos_grpc *grpc, const struct nacos_key *key, const char *what,
+static int get_once(struct nacos_grpc *grpc, const struct place *place, const char *what,
 		    const struct buffer *json, struct call *call, struct nacos_config *ret_config)
 {
 	cleanup_nacos_grpc_answer struct nacos_grpc_answer answer = { .result_code = -1 };
-	int error = send_request(grpc, "ConfigQueryRequest", key, what, json, true, call, &answer,
+	int error = send_request(grpc, "ConfigQueryRequest", place, what, json, true, call, &answer,
 				 NULL);
 
 	if (error)
@@ -117,7 +117,7 @@ static int get_once(struct nacos_grpc *grpc, const struct nacos_key *key, const 
 	return fail_answer(&answer, what, call);
 }
 
-int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct nacos_key *key, struct call *call,
+int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct place *place, struct call *call,
 			  struct nacos_config *ret_config)
 {
 	cleanup_buffer struct buffer json = BUFFER_INIT;
@@ -125,11 +125,11 @@ int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct nacos_key *key, 
 	unsigned torn_count = 0;
 	int error;
 
-	nacos_key_describe(key, what);
-	if (begin_request(grpc, key, &json) || buffer_append_byte(&json, '}'))
+	nacos_config_describe(place, what);
+	if (begin_request(grpc, place, &json) || buffer_append_byte(&json, '}'))
 		return fail_memory(what, call);
 	do {
-		error = get_once(grpc, key, what, &json, call, ret_config);
+		error = get_once(grpc, place, what, &json, call, ret_config);
 	} while (nacos_config_answer_ask_again(what, call, &error, &torn_count));
 	return error;
 }
@@ -160,11 +160,11 @@ static int append_metadata(const struct nacos_publish *publish, struct buffer *j
 	return error ? error : buffer_append_byte(json, '}');
 }
 
-static int write_publish(const struct nacos_grpc *grpc, const struct nacos_key *key,
+static int write_publish(const struct nacos_grpc *grpc, const struct place *place,
 			 const struct nacos_publish *publish, struct buffer *json)
 {
 	bool has_cas = grpc->features.has_cas || !publish->encrypted_data_key;
-	int error = begin_request(grpc, key, json);
+	int error = begin_request(grpc, place, json);
 
 	if (!error && has_cas && publish->cas_md5)
 		error = nacos_grpc_json_add(json, "casMd5", publish->cas_md5);
@@ -209,7 +209,7 @@ static int judge_publish(const struct nacos_grpc_answer *answer, const char *wha
 	return fail_answer(answer, what, call);
 }
 
-int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct place *place,
 			      const struct nacos_publish *publish, struct call *call,
 			      bool *ret_uncertain)
 {
@@ -219,10 +219,10 @@ int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct nacos_key *k
 	int error;
 
 	*ret_uncertain = false;
-	nacos_key_describe(key, what);
-	if (write_publish(grpc, key, publish, &json))
+	nacos_config_describe(place, what);
+	if (write_publish(grpc, place, publish, &json))
 		return fail_memory(what, call);
-	error = send_request(grpc, "ConfigPublishRequest", key, what, &json, false, call, &answer,
+	error = send_request(grpc, "ConfigPublishRequest", place, what, &json, false, call, &answer,
 			     ret_uncertain);
 	if (error == -EMSGSIZE && json.size > NACOS_ANSWER_LIMIT_SMALL) {
 		*ret_uncertain = false;
@@ -235,7 +235,7 @@ int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct nacos_key *k
 
 /* ---- remove, and the question ---- */
 
-int nacos_grpc_config_remove(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_remove(struct nacos_grpc *grpc, const struct place *place,
 			     struct call *call)
 {
 	cleanup_nacos_grpc_answer struct nacos_grpc_answer answer = { .result_code = -1 };
@@ -243,17 +243,17 @@ int nacos_grpc_config_remove(struct nacos_grpc *grpc, const struct nacos_key *ke
 	char what[NACOS_WHAT_SIZE];
 	int error;
 
-	nacos_key_describe(key, what);
-	if (begin_request(grpc, key, &json) || buffer_append_byte(&json, '}'))
+	nacos_config_describe(place, what);
+	if (begin_request(grpc, place, &json) || buffer_append_byte(&json, '}'))
 		return fail_memory(what, call);
-	error = send_request(grpc, "ConfigRemoveRequest", key, what, &json, true, call, &answer,
+	error = send_request(grpc, "ConfigRemoveRequest", place, what, &json, true, call, &answer,
 			     NULL);
 	if (error)
 		return plain_error(error);
 	return answer.result_code == NACOS_GRPC_OK ? 0 : fail_answer(&answer, what, call);
 }
 
-int nacos_grpc_config_check_write(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_check_write(struct nacos_grpc *grpc, const struct place *place,
 				  struct call *call)
 {
 	cleanup_nacos_grpc_answer struct nacos_grpc_answer answer = { .result_code = -1 };
@@ -261,10 +261,10 @@ int nacos_grpc_config_check_write(struct nacos_grpc *grpc, const struct nacos_ke
 	char what[NACOS_WHAT_SIZE];
 	int error;
 
-	nacos_key_describe(key, what);
-	if (begin_request(grpc, key, &json) || buffer_append_text(&json, ",\"content\":\"\"}"))
+	nacos_config_describe(place, what);
+	if (begin_request(grpc, place, &json) || buffer_append_text(&json, ",\"content\":\"\"}"))
 		return fail_memory(what, call);
-	error = send_request(grpc, "ConfigPublishRequest", key, what, &json, true, call, &answer,
+	error = send_request(grpc, "ConfigPublishRequest", place, what, &json, true, call, &answer,
 			     NULL);
 	if (error)
 		return plain_error(error);

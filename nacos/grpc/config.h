@@ -23,7 +23,7 @@
  * being tried out on some (beta, tag), which is not what a publish would replace: use
  * nacos_config_get_detail().
  */
-int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct nacos_key *key, struct call *call,
+int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct place *place, struct call *call,
 			  struct nacos_config *ret_config);
 
 /*
@@ -31,14 +31,14 @@ int nacos_grpc_config_get(struct nacos_grpc *grpc, const struct nacos_key *key, 
  * 2.3.1, which would lose the key. 2.x on embedded storage answers a lost race with success: read
  * back. A cas_md5 of NACOS_MD5_OF_NOTHING creates; 3.x refuses it when somebody else was first.
  */
-int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_publish(struct nacos_grpc *grpc, const struct place *place,
 			      const struct nacos_publish *publish, struct call *call,
 			      bool *ret_uncertain);
 
-int nacos_grpc_config_remove(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_remove(struct nacos_grpc *grpc, const struct place *place,
 			     struct call *call);
 
-int nacos_grpc_config_check_write(struct nacos_grpc *grpc, const struct nacos_key *key,
+int nacos_grpc_config_check_write(struct nacos_grpc *grpc, const struct place *place,
 				  struct call *call);
 
 #endif

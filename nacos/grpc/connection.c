@@ -177,8 +177,8 @@ static void become_ready(struct nacos_grpc *grpc)
 	pthread_cond_broadcast(&grpc->changed);
 	pthread_mutex_unlock(&grpc->lock);
 	if (grpc->watch)
-		nacos_watch_connection_up(grpc->watch, epoch, connection->negotiates,
-					  connection->has_fuzzy_watch);
+		nacos_grpc_watch_connection_up(grpc->watch, epoch, connection->negotiates,
+					       connection->has_fuzzy_watch);
 }
 
 void nacos_grpc_connection_confirm(struct nacos_grpc *grpc)
@@ -396,7 +396,7 @@ static void end(struct nacos_grpc *grpc, int error, const char *reason)
 	pthread_cond_broadcast(&grpc->changed);
 	pthread_mutex_unlock(&grpc->lock);
 	if (was_ready && grpc->watch)
-		nacos_watch_connection_down(grpc->watch);
+		nacos_grpc_watch_connection_down(grpc->watch);
 
 	/* Now the calls in flight are told; some of them go back to the queue. */
 	connection->h2 = NULL;

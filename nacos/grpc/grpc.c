@@ -69,8 +69,8 @@ int nacos_grpc_new(const struct nacos_grpc_options *options, struct nacos_grpc *
 	nacos_grpc_call_list_init(&grpc->connection.in_flight);
 	grpc->wake_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	error = grpc->wake_descriptor < 0 ? -EIO : copy_options(grpc, options);
-	if (!error && options->events)
-		error = nacos_watch_new(grpc, options->events, options->events_arg, &grpc->watch);
+	if (!error && options->watch)
+		error = nacos_grpc_watch_new(grpc, options->watch, &grpc->watch);
 	if (error) {
 		nacos_grpc_free(grpc);
 		return error;
@@ -98,9 +98,9 @@ void nacos_grpc_free(struct nacos_grpc *grpc)
 	if (!grpc)
 		return;
 	/* The watch is the last that may still have requests under way. */
-	nacos_watch_stop(grpc->watch);
+	nacos_grpc_watch_stop(grpc->watch);
 	stop_thread(grpc);
-	nacos_watch_free(grpc->watch);
+	nacos_grpc_watch_free(grpc->watch);
 	if (grpc->wake_descriptor >= 0)
 		close(grpc->wake_descriptor);
 	for (size_t i = 0; i < grpc->host_count; i++)
@@ -208,5 +208,5 @@ int nacos_grpc_start(struct nacos_grpc *grpc)
 {
 	int error = thread_start(&grpc->thread, run, grpc);
 
-	return error || !grpc->watch ? error : nacos_watch_start(grpc->watch);
+	return error || !grpc->watch ? error : nacos_grpc_watch_start(grpc->watch);
 }

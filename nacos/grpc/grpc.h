@@ -11,7 +11,7 @@
  * attempt won't cure (TLS refused, something that is not Nacos).
  *
  *	nacos_grpc_new -> nacos_grpc_start (starts threads: not before a fork)
- *	-> requests, nacos/grpc/config.h, nacos/grpc/watch.h, from any thread
+ *	-> requests, nacos/grpc/config.h, from any thread
  *	-> nacos_grpc_free (when none of these is under way)
  *
  * A request is queued, and at most 96 are under way. It waits for the connection until its call
@@ -20,10 +20,10 @@
  * certainly was not acted on goes to the next one; so does, once, what may be repeated. Publishing
  * is never repeated.
  *
- * Two threads: the connection's, which never waits for anything but the network, and the watch's,
- * which reports changes (nacos/grpc/watch.h). Callers wait in slices as util/call.h wants it.
- * Locks: that of the queue and that of the watch; none is held while anything waits or an event is
- * told, and neither while the other is taken.
+ * Two threads: the connection's, which never waits for anything but the network, and the one that tells the server what is
+ * watched (nacos/grpc/watch_private.h). Callers wait in slices as util/call.h wants it.
+ * Locks: that of the queue and that of the set of what is watched; none is held while anything waits, and neither while
+ * the other is taken.
  */
 #ifndef NACOSFS_NACOS_GRPC_GRPC_H
 #define NACOSFS_NACOS_GRPC_GRPC_H
@@ -41,7 +41,7 @@
 #include "util/tls.h"
 
 struct nacos_grpc;
-struct nacos_watch_events; /* nacos/watch.h */
+struct nacos_watch; /* nacos/watch.h */
 
 /* What a request is about, for signatures; NULL where it is about no namespace or group. */
 struct nacos_grpc_subject {
@@ -68,8 +68,7 @@ struct nacos_grpc_options {
 	nacos_grpc_get_headers *get_headers; /* NULL: the server has no login */
 	void *get_headers_arg;
 	bool is_trial; /* to see whether there is a connection: the caller says what came of it, not the log */
-	const struct nacos_watch_events *events; /* NULL: nothing will be watched */
-	void *events_arg;
+	struct nacos_watch *watch; /* the set that it feeds, and that outlives it; NULL: nothing is watched */
 };
 
 /* Makes one; options are copied, nothing is sent. 0, -ENOMEM or -EIO. */

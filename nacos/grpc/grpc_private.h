@@ -1,8 +1,7 @@
 /*
  * The inside of a struct nacos_grpc, for the modules that make it up: grpc.c (life and thread),
  * call.c (requests of callers), connection.c (the states of the connection), push.c
- * (what the server sends by itself), watch.c and listen.c (the watch). Nobody else
- * includes this.
+ * (what the server sends by itself), and the watch (nacos/grpc/watch_private.h). Nobody else includes this.
  *
  * What is above the lock never changes after nacos_grpc_start(); what is below it is read and
  * written under it; the connection belongs to the connection's thread alone.
@@ -123,7 +122,7 @@ struct nacos_grpc_host {
 	unsigned port; /* of gRPC */
 };
 
-struct nacos_watch;
+struct nacos_grpc_watch; /* nacos/grpc/watch_private.h */
 
 struct nacos_grpc {
 	struct nacos_grpc_host *hosts;
@@ -134,7 +133,7 @@ struct nacos_grpc {
 	struct nacos_features features;
 	nacos_grpc_get_headers *get_headers;
 	void *get_headers_arg;
-	struct nacos_watch *watch; /* NULL: nothing is watched */
+	struct nacos_grpc_watch *watch; /* NULL: nothing is watched */
 	int wake_descriptor; /* an eventfd */
 	struct thread thread;
 
@@ -219,26 +218,35 @@ void nacos_grpc_connection_release(struct nacos_grpc *grpc);
 /* Opens the stream and sends the set-up. 0, -EIO or -ENOMEM. */
 int nacos_grpc_push_open(struct nacos_grpc *grpc);
 
-/* ---- watch.c, called by the connection's thread; take the watch's lock ---- */
+/* ---- watch.c ---- */
 
-void nacos_watch_connection_up(struct nacos_watch *watch, uint64_t epoch, bool can_narrow,
-			       bool has_fuzzy_watch);
-void nacos_watch_connection_down(struct nacos_watch *watch);
+/*
+ * nacos_grpc_watch_new -> nacos_grpc_watch_start -> what the connection notes, which waits for nothing
+ * -> nacos_grpc_watch_stop, while requests can still come to an end -> nacos_grpc_watch_free
+ */
+/* 0 or -ENOMEM. */
+int nacos_grpc_watch_new(struct nacos_grpc *grpc, struct nacos_watch *set, struct nacos_grpc_watch **ret_watch);
 
-/* The server says that the config has changed, or (NULL parts are "") appeared or vanished. */
-void nacos_watch_note_change(struct nacos_watch *watch, const char *namespace_id, const char *group,
-			     const char *data_id);
-void nacos_watch_note_name(struct nacos_watch *watch, const char *group_key, bool exists);
+/* 0 or -EAGAIN. */
+int nacos_grpc_watch_start(struct nacos_grpc_watch *watch);
+void nacos_grpc_watch_stop(struct nacos_grpc_watch *watch);
+void nacos_grpc_watch_free(struct nacos_grpc_watch *watch);
+
+/* ---- what the connection's thread notes ---- */
+
+/* can_narrow: the server lets a request say that it is about one group, or one config. */
+void nacos_grpc_watch_connection_up(struct nacos_grpc_watch *watch, uint64_t epoch, bool can_narrow,
+				    bool has_fuzzy_watch);
+void nacos_grpc_watch_connection_down(struct nacos_grpc_watch *watch);
+
+/* The server says that the config has changed (the namespace as on the wire: NULL and "" are the public one). */
+void nacos_grpc_watch_note_change(struct nacos_grpc_watch *watch, const char *namespace_id, const char *group,
+				  const char *data_id);
+
+/* It has appeared or vanished: "dataId+group+namespace", as it is on the wire. */
+void nacos_grpc_watch_note_name(struct nacos_grpc_watch *watch, const char *group_key, bool exists);
 
 /* Names may have come and gone without a word: who is told of them must compare. */
-void nacos_watch_note_names_untold(struct nacos_watch *watch);
-
-/* ---- watch.c, called by grpc.c ---- */
-
-int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *events, void *arg,
-		    struct nacos_watch **ret_watch);
-int nacos_watch_start(struct nacos_watch *watch);
-void nacos_watch_stop(struct nacos_watch *watch);
-void nacos_watch_free(struct nacos_watch *watch);
+void nacos_grpc_watch_note_names_untold(struct nacos_grpc_watch *watch);
 
 #endif

@@ -84,7 +84,7 @@ static void on_change(struct nacos_grpc *grpc, const struct json *push)
 	const char *data_id = json_text(push, "dataId");
 
 	if (group && data_id)
-		nacos_watch_note_change(grpc->watch, namespace_id, group, data_id);
+		nacos_grpc_watch_note_change(grpc->watch, namespace_id, group, data_id);
 }
 
 static void on_name(struct nacos_grpc *grpc, const struct json *push)
@@ -94,7 +94,7 @@ static void on_name(struct nacos_grpc *grpc, const struct json *push)
 
 	/* A creation comes as CONFIG_CHANGED. */
 	if (group_key && type)
-		nacos_watch_note_name(grpc->watch, group_key, strcmp(type, "DELETE_CONFIG") != 0);
+		nacos_grpc_watch_note_name(grpc->watch, group_key, strcmp(type, "DELETE_CONFIG") != 0);
 }
 
 static void on_names(struct nacos_grpc *grpc, const struct json *push)
@@ -109,14 +109,13 @@ static void on_names(struct nacos_grpc *grpc, const struct json *push)
 	if (kind && !strcmp(kind, "FUZZY_WATCH_INIT_NOTIFY"))
 		return;
 	if (kind && !strcmp(kind, "FINISH_FUZZY_WATCH_INIT_NOTIFY"))
-		nacos_watch_note_names_untold(grpc->watch);
+		nacos_grpc_watch_note_names_untold(grpc->watch);
 	for (; context; context = json_next(context)) {
 		const char *group_key = json_text(context, "groupKey");
 		const char *type = json_text(context, "changedType");
 
 		if (group_key && type)
-			nacos_watch_note_name(grpc->watch, group_key,
-					      strcmp(type, "DELETE_CONFIG") != 0);
+			nacos_grpc_watch_note_name(grpc->watch, group_key, strcmp(type, "DELETE_CONFIG") != 0);
 	}
 }
 

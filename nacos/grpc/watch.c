@@ -1,301 +1,119 @@
-/*
- * The set of what is watched, and what other threads note in it: callers what they want, the
- * connection's thread what the server says. None of them waits for anything here.
- */
-#include "nacos/grpc/watch.h"
-
+/* The watch over gRPC: its part in the set, what the connection's thread notes, and the thread that tells the server. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "nacos/generation.h"
 #include "nacos/grpc/watch_private.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/log.h"
 
-/*
- * Beyond so many names that nobody has taken yet, the caller is better off comparing all of them.
- */
-#define NAMES_MAX 10000
+#define COMPARE_INTERVAL_MS 180000
+#define REQUEST_TIMEOUT_MS 10000
+#define RETRY_MIN_MS 500
+#define RETRY_MAX_MS 30000
 
-/* The part of the set's lock that every function here begins and ends with. */
-static void unlock_and_wake(struct nacos_watch *watch)
+/* ---- a feeder of the set ---- */
+
+static struct nacos_grpc_watch *watch_of(const struct nacos_watch_feeder *feeder)
 {
-	pthread_cond_signal(&watch->changed);
-	pthread_mutex_unlock(&watch->lock);
+	return (struct nacos_grpc_watch *)(uintptr_t)feeder;
 }
 
-const char *nacos_watch_own_namespace(const char *namespace_id)
+static bool is_told(const struct nacos_grpc_watch *watch, const struct nacos_watch_part *part)
 {
-	return namespace_id && namespace_id[0] ? namespace_id : "public";
+	return watch->epoch != 0 && ((const struct nacos_grpc_part *)part)->told_epoch == watch->epoch;
 }
 
-/* ---- the lists ---- */
-
-void nacos_watch_set_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+static void want(struct nacos_watch_feeder *feeder, struct nacos_watch_part *part)
 {
-	if (entry->pending)
-		return;
-	entry->pending = true;
-	entry->pending_next = NULL;
-	entry->pending_link = watch->pending_end;
-	*watch->pending_end = entry;
-	watch->pending_end = &entry->pending_next;
-	watch->pending_count++;
+	struct nacos_grpc_watch *watch = watch_of(feeder);
+
+	/* One that is in a batch is put there when the thread sees that it is wanted again. */
+	if (part->list != &watch->batch)
+		nacos_watch_move(part, &watch->pending);
 }
 
-void nacos_watch_take_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+static void tell(struct nacos_watch_feeder *feeder, struct nacos_watch_part *part, bool is_other)
 {
-	if (!entry->pending)
-		return;
-	entry->pending = false;
-	*entry->pending_link = entry->pending_next;
-	if (entry->pending_next)
-		entry->pending_next->pending_link = entry->pending_link;
-	else
-		watch->pending_end = entry->pending_link;
-	watch->pending_count--;
+	/* The next comparison will be with that. */
+	(void)feeder;
+	(void)part;
+	(void)is_other;
 }
 
-void nacos_watch_set_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+static bool unwant(struct nacos_watch_feeder *feeder, struct nacos_watch_part *part)
 {
-	if (entry->changed)
-		return;
-	entry->changed = true;
-	entry->changed_next = NULL;
-	entry->changed_link = watch->reports_end;
-	*watch->reports_end = entry;
-	watch->reports_end = &entry->changed_next;
+	struct nacos_grpc_watch *watch = watch_of(feeder);
+
+	/* One that is in a batch is dealt with by the thread, when it sees that. */
+	if (part->list == &watch->batch)
+		return false;
+	if (!is_told(watch, part))
+		return true;
+	nacos_watch_move(part, &watch->pending);
+	return false;
 }
 
-void nacos_watch_take_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry)
+static bool tells(const struct nacos_watch_feeder *feeder, const struct nacos_watch_part *part)
 {
-	if (!entry->changed)
-		return;
-	entry->changed = false;
-	*entry->changed_link = entry->changed_next;
-	if (entry->changed_next)
-		entry->changed_next->changed_link = entry->changed_link;
-	else
-		watch->reports_end = entry->changed_link;
+	const struct nacos_grpc_watch *watch = watch_of(feeder);
+
+	return watch->epoch != 0 && !part->is_refused && (is_told(watch, part) || watch->failures == 0);
 }
 
-void nacos_watch_set_refused(struct nacos_watch *watch, struct nacos_watch_entry *entry,
-			     bool refused)
+static void wake(struct nacos_watch_feeder *feeder)
 {
-	if (entry->refused == refused)
-		return;
-	entry->refused = refused;
-	watch->refused_count += refused ? 1 : -1;
+	worker_wake(&watch_of(feeder)->worker);
 }
 
-/* ---- the table ---- */
-
-struct nacos_watch_entry *nacos_watch_find(struct nacos_watch *watch, const struct nacos_key *key)
-{
-	return (struct nacos_watch_entry *)nacos_key_table_find(&watch->table, key);
-}
-
-static struct nacos_watch_entry *add(struct nacos_watch *watch, const struct nacos_key *key)
-{
-	struct nacos_watch_entry *entry = calloc(1, sizeof(*entry) + nacos_key_size(key));
-
-	if (!entry)
-		return NULL;
-	nacos_key_place(key, (char *)(entry + 1), &entry->node.key);
-	if (nacos_key_table_add(&watch->table, &entry->node)) {
-		free(entry);
-		return NULL;
-	}
-	return entry;
-}
-
-void nacos_watch_remove(struct nacos_watch *watch, struct nacos_watch_entry *entry)
-{
-	nacos_key_table_remove(&watch->table, &entry->node);
-	nacos_watch_take_pending(watch, entry);
-	nacos_watch_take_changed(watch, entry);
-	nacos_watch_set_refused(watch, entry, false);
-	free(entry);
-}
-
-/* ---- what callers want ---- */
-
-int nacos_grpc_watch(struct nacos_grpc *grpc, const struct nacos_key *key, const char *md5)
-{
-	struct nacos_watch *watch = grpc->watch;
-	struct nacos_watch_entry *entry;
-
-	pthread_mutex_lock(&watch->lock);
-	entry = nacos_watch_find(watch, key);
-	if (!entry)
-		entry = add(watch, key);
-	if (!entry) {
-		pthread_mutex_unlock(&watch->lock);
-		return -ENOMEM;
-	}
-	snprintf(entry->md5, sizeof(entry->md5), "%s", md5);
-	if (!entry->wanted) {
-		entry->wanted = true;
-		watch->wanted_count++;
-		/* One that is busy is put there when the thread sees that it is wanted again. */
-		if (!entry->busy)
-			nacos_watch_set_pending(watch, entry);
-	}
-	unlock_and_wake(watch);
-	return 0;
-}
-
-void nacos_grpc_unwatch(struct nacos_grpc *grpc, const struct nacos_key *key)
-{
-	struct nacos_watch *watch = grpc->watch;
-	struct nacos_watch_entry *entry;
-
-	pthread_mutex_lock(&watch->lock);
-	entry = nacos_watch_find(watch, key);
-	if (entry && entry->wanted) {
-		entry->wanted = false;
-		watch->wanted_count--;
-		nacos_watch_take_changed(watch, entry);
-		nacos_watch_set_refused(watch, entry, false);
-		/* One that is busy is dealt with by the thread, when it sees that. */
-		if (!entry->busy && watch->epoch != 0 && entry->told_epoch == watch->epoch)
-			nacos_watch_set_pending(watch, entry);
-		else if (!entry->busy)
-			nacos_watch_remove(watch, entry);
-	}
-	unlock_and_wake(watch);
-}
-
-bool nacos_grpc_is_watched(struct nacos_grpc *grpc, const struct nacos_key *key)
-{
-	struct nacos_watch *watch = grpc->watch;
-	const struct nacos_watch_entry *entry;
-	bool watched;
-
-	pthread_mutex_lock(&watch->lock);
-	entry = nacos_watch_find(watch, key);
-	watched = entry && entry->wanted && !entry->refused && watch->epoch != 0 &&
-		  (entry->told_epoch == watch->epoch || watch->failures == 0);
-	pthread_mutex_unlock(&watch->lock);
-	return watched;
-}
-
-static struct nacos_watch_names *find_names(struct nacos_watch *watch, const char *namespace_id)
-{
-	struct nacos_watch_names *names = watch->namespaces;
-
-	while (names && strcmp(names->namespace_id, namespace_id) != 0)
-		names = names->next;
-	return names;
-}
-
-int nacos_grpc_watch_names(struct nacos_grpc *grpc, const char *namespace_id)
-{
-	struct nacos_watch *watch = grpc->watch;
-	struct nacos_watch_names *names;
-	int error = 0;
-
-	pthread_mutex_lock(&watch->lock);
-	names = find_names(watch, namespace_id);
-	if (!names) {
-		size_t size = strlen(namespace_id) + 1;
-
-		names = calloc(1, sizeof(*names) + size);
-		if (names) {
-			names->namespace_id = memcpy(names + 1, namespace_id, size);
-			names->next = watch->namespaces;
-			watch->namespaces = names;
-		} else {
-			error = -ENOMEM;
-		}
-	}
-	if (names && !names->wanted) {
-		names->wanted = true;
-		names->tried = names->reported = false;
-	}
-	unlock_and_wake(watch);
-	return error;
-}
-
-void nacos_grpc_unwatch_names(struct nacos_grpc *grpc, const char *namespace_id)
-{
-	struct nacos_watch *watch = grpc->watch;
-	struct nacos_watch_names *names;
-
-	pthread_mutex_lock(&watch->lock);
-	names = find_names(watch, namespace_id);
-	/* The thread tells the server. It stays in the list: there are few, and they come back. */
-	if (names && names->wanted) {
-		names->wanted = false;
-		names->tried = false;
-	}
-	unlock_and_wake(watch);
-}
-
-void nacos_grpc_each_watched(struct nacos_grpc *grpc,
-			     void (*function)(void *arg, const struct nacos_key *key, const char *md5), void *arg)
-{
-	struct nacos_watch *watch = grpc->watch;
-	struct nacos_key_node *node = NULL;
-
-	pthread_mutex_lock(&watch->lock);
-	while ((node = nacos_key_table_next(&watch->table, node))) {
-		const struct nacos_watch_entry *entry = (const struct nacos_watch_entry *)node;
-
-		if (entry->wanted)
-			function(arg, &entry->node.key, entry->md5);
-	}
-	pthread_mutex_unlock(&watch->lock);
-}
-
-void nacos_grpc_get_watch_counts(struct nacos_grpc *grpc, struct nacos_watch_counts *ret_counts)
-{
-	struct nacos_watch *watch = grpc->watch;
-
-	pthread_mutex_lock(&watch->lock);
-	ret_counts->watched = watch->wanted_count;
-	ret_counts->waiting = watch->pending_count + watch->busy_count;
-	if (watch->epoch == 0)
-		ret_counts->waiting = watch->wanted_count;
-	ret_counts->refused = watch->refused_count;
-	pthread_mutex_unlock(&watch->lock);
-}
+static const struct nacos_watch_feeder_kind kind = {
+	.way = NACOS_WATCH_GRPC,
+	.part_size = sizeof(struct nacos_grpc_part),
+	.want = want,
+	.tell = tell,
+	.unwant = unwant,
+	.tells = tells,
+	.wake = wake,
+};
 
 /* ---- what the connection's thread notes ---- */
 
-void nacos_watch_connection_up(struct nacos_watch *watch, uint64_t epoch, bool can_narrow,
-			       bool has_fuzzy_watch)
+void nacos_grpc_watch_connection_up(struct nacos_grpc_watch *watch, uint64_t epoch, bool can_narrow,
+				    bool has_fuzzy_watch)
 {
-	pthread_mutex_lock(&watch->lock);
+	nacos_watch_lock(watch->feeder.watch);
 	watch->epoch = epoch;
 	watch->can_narrow = can_narrow;
 	watch->has_fuzzy_watch = has_fuzzy_watch;
-	unlock_and_wake(watch);
+	worker_wake(&watch->worker);
+	nacos_watch_unlock(watch->feeder.watch);
 }
 
-void nacos_watch_connection_down(struct nacos_watch *watch)
+void nacos_grpc_watch_connection_down(struct nacos_grpc_watch *watch)
 {
-	pthread_mutex_lock(&watch->lock);
+	nacos_watch_lock(watch->feeder.watch);
 	watch->epoch = 0;
-	unlock_and_wake(watch);
+	worker_wake(&watch->worker);
+	nacos_watch_unlock(watch->feeder.watch);
 }
 
-void nacos_watch_note_change(struct nacos_watch *watch, const char *namespace_id, const char *group,
-			     const char *data_id)
+void nacos_grpc_watch_note_change(struct nacos_grpc_watch *watch, const char *namespace_id, const char *group,
+				  const char *data_id)
 {
-	const struct nacos_key key = {
-		.namespace_id = nacos_watch_own_namespace(namespace_id),
-		.group = group,
-		.data_id = data_id,
-	};
+	struct nacos_watch *set = watch->feeder.watch;
+	cleanup_place struct place *place = place_new(nacos_grpc_watch_own_namespace(namespace_id), group, data_id);
 	struct nacos_watch_entry *entry;
 
-	pthread_mutex_lock(&watch->lock);
-	entry = nacos_watch_find(watch, &key);
-	if (entry && entry->wanted)
-		nacos_watch_set_changed(watch, entry);
-	unlock_and_wake(watch);
+	/* Without memory, the next comparison finds it. */
+	if (!place)
+		return;
+	nacos_watch_lock(set);
+	entry = nacos_watch_find(set, place);
+	if (entry)
+		nacos_watch_note_change(set, entry);
+	nacos_watch_unlock(set);
 }
 
 /* In place: %2B is '+', %25 is '%'. */
@@ -314,135 +132,211 @@ static void decode_part(char *part)
 	*out = '\0';
 }
 
-/* Splits "dataId+group+namespace", in place. False when it is no such thing. */
-static bool split_group_key(char *group_key, struct nacos_key *ret_key)
+/* Of "dataId+group+namespace", which is taken apart in place. -EBADMSG when it is no such thing, -ENOMEM. */
+static int read_group_key(char *group_key, struct place **ret_place)
 {
 	char *group = strchr(group_key, '+'), *namespace_id;
 
 	if (!group)
-		return false;
+		return -EBADMSG;
 	*group++ = '\0';
 	namespace_id = strchr(group, '+');
 	if (namespace_id)
 		*namespace_id++ = '\0';
 	if (!group_key[0] || !group[0])
-		return false;
+		return -EBADMSG;
 	decode_part(group_key);
 	decode_part(group);
 	if (namespace_id)
 		decode_part(namespace_id);
-	ret_key->data_id = group_key;
-	ret_key->group = group;
-	ret_key->namespace_id = nacos_watch_own_namespace(namespace_id);
-	return true;
+	*ret_place = place_new(nacos_grpc_watch_own_namespace(namespace_id), group, group_key);
+	return *ret_place ? 0 : -ENOMEM;
 }
 
-struct nacos_watch_name *nacos_watch_name_new(const struct nacos_key *key, bool exists)
+void nacos_grpc_watch_note_names_untold(struct nacos_grpc_watch *watch)
 {
-	struct nacos_watch_name *name = malloc(sizeof(*name) + nacos_key_size(key));
-
-	if (!name)
-		return NULL;
-	name->next = NULL;
-	name->exists = exists;
-	nacos_key_place(key, (char *)(name + 1), &name->key);
-	return name;
+	nacos_watch_lock(watch->feeder.watch);
+	nacos_watch_note_names_lost(watch->feeder.watch);
+	nacos_watch_unlock(watch->feeder.watch);
 }
 
-void nacos_watch_note_names_untold(struct nacos_watch *watch)
-{
-	pthread_mutex_lock(&watch->lock);
-	watch->names_lost = true;
-	unlock_and_wake(watch);
-}
-
-void nacos_watch_note_name(struct nacos_watch *watch, const char *group_key, bool exists)
+void nacos_grpc_watch_note_name(struct nacos_grpc_watch *watch, const char *group_key, bool exists)
 {
 	cleanup_free char *copy = strdup(group_key);
-	struct nacos_watch_name *name = NULL;
-	struct nacos_key key;
+	cleanup_place struct place *place = NULL;
 
-	if (copy && !split_group_key(copy, &key))
+	if (copy && read_group_key(copy, &place) == -EBADMSG)
 		return;
-	if (copy)
-		name = nacos_watch_name_new(&key, exists);
-	pthread_mutex_lock(&watch->lock);
-	if (!name || watch->name_count == NAMES_MAX) {
-		watch->names_lost = true;
-		free(name);
-	} else {
-		*watch->names_end = name;
-		watch->names_end = &name->next;
-		watch->name_count++;
+	nacos_watch_lock(watch->feeder.watch);
+	nacos_watch_note_named(watch->feeder.watch, place, exists);
+	nacos_watch_unlock(watch->feeder.watch);
+}
+
+/* ---- for what is told ---- */
+
+/* There is a connection, and the thread has taken note of it. */
+static bool is_connected(const struct nacos_grpc_watch *watch)
+{
+	return watch->epoch != 0 && watch->seen_epoch == watch->epoch;
+}
+
+bool nacos_grpc_watch_can_tell(const struct nacos_grpc_watch *watch)
+{
+	return is_connected(watch) && clock_monotonic_ms() >= watch->retry_at_ms;
+}
+
+void nacos_grpc_watch_delay(struct nacos_grpc_watch *watch)
+{
+	int64_t delay_ms = RETRY_MIN_MS;
+
+	for (unsigned i = 0; i < watch->failures && delay_ms < RETRY_MAX_MS; i++)
+		delay_ms *= 2;
+	watch->failures++;
+	watch->retry_at_ms = clock_monotonic_ms() + delay_ms;
+}
+
+static bool is_stopped(void *arg)
+{
+	const struct nacos_grpc_watch *watch = arg;
+
+	return worker_is_stopped(&watch->worker);
+}
+
+int nacos_grpc_watch_send(struct nacos_grpc_watch *watch, const char *type, const char *what, const struct buffer *json,
+			  uint64_t epoch, struct nacos_grpc_answer *ret_answer)
+{
+	const struct nacos_grpc_request request = {
+		.type = type,
+		.what = what,
+		.json = json,
+		.may_repeat = true,
+	};
+	struct call call;
+	int error;
+
+	call_start(&call, REQUEST_TIMEOUT_MS);
+	call.interrupted = is_stopped;
+	call.interrupted_arg = watch;
+	error = nacos_grpc_request_in_epoch(watch->grpc, &request, epoch, &call, ret_answer, NULL);
+	if (error && error != -EINTR)
+		log_debug("gRPC: %s", call.reason);
+	return error;
+}
+
+const char *nacos_grpc_watch_wire_namespace(const struct nacos_grpc_watch *watch, const char *namespace_id)
+{
+	return nacos_generation_namespace_id(watch->grpc->features.generation, namespace_id);
+}
+
+const char *nacos_grpc_watch_own_namespace(const char *wire)
+{
+	return wire && wire[0] ? wire : "public";
+}
+
+/* ---- the thread ---- */
+
+/* Everything must be told (again). */
+static void compare_all(struct nacos_grpc_watch *watch)
+{
+	struct nacos_watch *set = watch->feeder.watch;
+	struct table_link *link, *next;
+
+	for (link = table_next(&set->entries, NULL); link; link = next) {
+		struct nacos_watch_entry *entry = (struct nacos_watch_entry *)link;
+		struct nacos_watch_part *part = entry->parts[NACOS_WATCH_GRPC];
+
+		next = table_next(&set->entries, link);
+		if (!part)
+			continue;
+		if (entry->is_wanted)
+			nacos_watch_move(part, &watch->pending);
+		else if (!is_told(watch, part))
+			nacos_watch_let_go(&watch->feeder, part);
 	}
-	unlock_and_wake(watch);
+	for (struct nacos_watch_names *names = set->namespaces; names; names = names->next)
+		names->is_tried = names->is_told && names->error == 0;
+	nacos_watch_rights_forget(&watch->rights);
+	watch->compare_at_ms = clock_monotonic_ms() + COMPARE_INTERVAL_MS;
+}
+
+/* Takes note of a connection that is lost or new, and of the time. */
+static void follow_connection(struct nacos_grpc_watch *watch)
+{
+	bool lost = watch->seen_epoch != watch->epoch;
+
+	if (lost) {
+		nacos_watch_note_live(&watch->feeder, false);
+		/* No server knows of anything; what it had to say of names is not all. */
+		for (struct nacos_watch_names *names = watch->feeder.watch->namespaces; names; names = names->next)
+			names->is_told = names->is_settled = names->has_news = false;
+		watch->seen_epoch = watch->epoch;
+		watch->failures = 0;
+		watch->retry_at_ms = 0;
+	}
+	if (watch->epoch != 0 && (lost || clock_monotonic_ms() >= watch->compare_at_ms))
+		compare_all(watch);
+}
+
+/* When there is something to do though nothing has happened. */
+static int64_t next_due_ms(const struct nacos_grpc_watch *watch)
+{
+	if (watch->epoch == 0)
+		return WORKER_WHEN_WOKEN;
+	/* After a failure, comparing has to wait for that too. */
+	return clock_monotonic_ms() < watch->retry_at_ms ? watch->retry_at_ms : watch->compare_at_ms;
+}
+
+static int64_t work(void *arg)
+{
+	struct nacos_grpc_watch *watch = arg;
+	bool is_busy;
+
+	follow_connection(watch);
+	is_busy = nacos_grpc_watch_tell_configs(watch);
+	is_busy = nacos_grpc_watch_tell_names(watch) || is_busy;
+	if (is_connected(watch) && !watch->pending.first)
+		nacos_watch_note_live(&watch->feeder, true);
+	return is_busy ? WORKER_AT_ONCE : next_due_ms(watch);
 }
 
 /* ---- life ---- */
 
-int nacos_watch_new(struct nacos_grpc *grpc, const struct nacos_watch_events *events, void *arg,
-		    struct nacos_watch **ret_watch)
+int nacos_grpc_watch_new(struct nacos_grpc *grpc, struct nacos_watch *set, struct nacos_grpc_watch **ret_watch)
 {
-	struct nacos_watch *watch = calloc(1, sizeof(*watch));
+	struct nacos_grpc_watch *watch = calloc(1, sizeof(*watch));
 
 	if (!watch)
 		return -ENOMEM;
 	watch->grpc = grpc;
-	watch->events = *events;
-	watch->arg = arg;
-	watch->pending_end = &watch->pending;
-	watch->reports_end = &watch->reports;
-	watch->names_end = &watch->names;
-	pthread_mutex_init(&watch->lock, NULL);
-	clock_init_condition(&watch->changed);
-	if (nacos_key_table_init(&watch->table)) {
-		nacos_watch_free(watch);
-		return -ENOMEM;
+	nacos_watch_list_init(&watch->pending);
+	nacos_watch_list_init(&watch->batch);
+	worker_init(&watch->worker, &set->lock);
+	int error = nacos_watch_attach(set, &kind, &watch->feeder);
+	if (error) {
+		nacos_grpc_watch_free(watch);
+		return error;
 	}
 	*ret_watch = watch;
 	return 0;
 }
 
-int nacos_watch_start(struct nacos_watch *watch)
+int nacos_grpc_watch_start(struct nacos_grpc_watch *watch)
 {
-	return thread_start(&watch->thread, nacos_watch_run, watch);
+	return worker_start(&watch->worker, work, watch);
 }
 
-void nacos_watch_stop(struct nacos_watch *watch)
+void nacos_grpc_watch_stop(struct nacos_grpc_watch *watch)
 {
-	if (!watch || !watch->thread.is_started)
-		return;
-	atomic_store(&watch->stop, true);
-	pthread_mutex_lock(&watch->lock);
-	unlock_and_wake(watch);
-	thread_join(&watch->thread);
+	if (watch)
+		worker_stop(&watch->worker);
 }
 
-void nacos_watch_free(struct nacos_watch *watch)
+void nacos_grpc_watch_free(struct nacos_grpc_watch *watch)
 {
-	struct nacos_key_node *node, *next;
-
 	if (!watch)
 		return;
-	for (node = nacos_key_table_next(&watch->table, NULL); node; node = next) {
-		next = nacos_key_table_next(&watch->table, node);
-		free(node);
-	}
-	nacos_key_table_release(&watch->table);
-	while (watch->names) {
-		struct nacos_watch_name *name = watch->names;
-
-		watch->names = name->next;
-		free(name);
-	}
-	while (watch->namespaces) {
-		struct nacos_watch_names *names = watch->namespaces;
-
-		watch->namespaces = names->next;
-		free(names);
-	}
-	nacos_watch_forget_limits(watch);
-	pthread_cond_destroy(&watch->changed);
-	pthread_mutex_destroy(&watch->lock);
+	nacos_watch_detach(&watch->feeder);
+	nacos_watch_rights_forget(&watch->rights);
+	worker_release(&watch->worker);
 	free(watch);
 }

@@ -1,86 +1,42 @@
 /*
- * The inside of a struct nacos_watch, for watch.c (the set, and what is noted in it by other
- * threads) and listen.c (the thread that talks to the server and to the caller). Nobody else
- * includes this.
+ * What feeds the set of what is watched (nacos/watch.h) over gRPC. The server is told of each config with its MD5, in batches,
+ * and, on 3.x, of namespaces in which names come and go; it tells of every change by itself.
  *
- * Everything is under the lock, but what never changes. Entries are freed only where `busy` is not
- * set: the thread uses those of the batch that it is sending without the lock.
+ * On each new connection, and every 3 minutes in case a push was lost, everything is compared again with the MD5s held then, so
+ * nothing is missed, only late. Another MD5 of what the server has already costs no request.
+ *
+ * The inside of a struct nacos_grpc_watch, for watch.c (its life, what the connection notes, and the thread), listen.c (what
+ * the thread tells the server of configs) and watch_names.c (of names). Nobody else includes this.
+ *
+ * All is under the lock of the set, but what never changes.
  */
 #ifndef NACOSFS_NACOS_GRPC_WATCH_PRIVATE_H
 #define NACOSFS_NACOS_GRPC_WATCH_PRIVATE_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "nacos/grpc/grpc_private.h"
-#include "nacos/grpc/watch.h"
-#include "nacos/key_table.h"
+#include "nacos/watch_private.h"
+#include "nacos/watch_rights.h"
+#include "util/worker.h"
 
-struct nacos_watch_entry {
-	struct nacos_key_node node; /* first; the texts follow the entry */
-	char md5[HASH_MD5_HEX_SIZE];
-	bool wanted; /* false: the server is to be told that it is not any more; then it is freed */
-	bool busy; /* in the batch that is being sent */
-	bool refused;
+/*
+ * Of an entry of the set. In pending: the server must be told about it; in batch: it is being told, and the part stays where it
+ * is though the lock is given up; in none: it knows, or refuses.
+ */
+struct nacos_grpc_part {
+	struct nacos_watch_part part; /* first */
 	uint64_t told_epoch; /* the epoch in which the server was told last; 0: never */
-
-	/* The entries that the server must be told about. */
-	bool pending;
-	struct nacos_watch_entry *pending_next, **pending_link;
-
-	/* The entries to report. */
-	bool changed;
-	struct nacos_watch_entry *changed_next, **changed_link;
 };
 
-/* What the thread found out about rights since the last comparison, so that it asks once. */
-struct nacos_watch_limit {
-	struct nacos_watch_limit *next;
-	char *namespace_id;
-	char *group; /* NULL: the namespace as a whole is refused */
-};
-
-struct nacos_watch_names {
-	struct nacos_watch_names *next;
-	char *namespace_id;
-	bool wanted;
-	bool tried; /* since the last comparison */
-	bool told; /* the server has it, in this epoch */
-	bool reported; /* how it went with that, in this epoch */
-	bool repeat; /* that report, because names were lost */
-	int error;
-};
-
-/* A name that appeared or vanished. */
-struct nacos_watch_name {
-	struct nacos_watch_name *next;
-	bool exists;
-	struct nacos_key key; /* the texts follow */
-};
-
-struct nacos_watch {
+struct nacos_grpc_watch {
+	struct nacos_watch_feeder feeder; /* first */
 	struct nacos_grpc *grpc;
-	struct nacos_watch_events events;
-	void *arg;
-	struct thread thread;
-	atomic_bool stop; /* looked at under the lock of struct nacos_grpc, too */
+	struct worker worker;
 
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* there is something to do; on the monotonic clock */
-
-	struct nacos_key_table table;
-
-	struct nacos_watch_entry *pending, **pending_end;
-	size_t pending_count, busy_count, wanted_count, refused_count;
-	struct nacos_watch_entry *reports, **reports_end;
-	struct nacos_watch_name *names, **names_end; /* to report */
-	size_t name_count;
-	bool names_lost; /* more came than are kept, or were not told: all names must be compared */
-	struct nacos_watch_names *namespaces;
-	struct nacos_watch_limit *limits;
+	struct nacos_watch_list pending, batch;
+	struct nacos_watch_rights rights; /* since the last comparison */
 
 	uint64_t epoch; /* of the connection; 0: there is none */
 	bool can_narrow, has_fuzzy_watch; /* of its server */
@@ -88,33 +44,27 @@ struct nacos_watch {
 	int64_t compare_at_ms;
 	int64_t retry_at_ms; /* after a failure */
 	unsigned failures; /* in a row */
-	bool live; /* as reported */
 };
 
-/*
- * All with the lock held. Putting an entry into a list twice, or taking it out of none, is no harm.
- */
-void nacos_watch_set_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry);
-void nacos_watch_take_pending(struct nacos_watch *watch, struct nacos_watch_entry *entry);
-void nacos_watch_set_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry);
-void nacos_watch_take_changed(struct nacos_watch *watch, struct nacos_watch_entry *entry);
-void nacos_watch_set_refused(struct nacos_watch *watch, struct nacos_watch_entry *entry,
-			     bool refused);
-struct nacos_watch_entry *nacos_watch_find(struct nacos_watch *watch, const struct nacos_key *key);
+/* All with the lock held. */
 
-/* Frees it; not while it is busy. */
-void nacos_watch_remove(struct nacos_watch *watch, struct nacos_watch_entry *entry);
+/* May the server be told something now? There is a connection, the thread knows of it, and nothing has failed just now. */
+bool nacos_grpc_watch_can_tell(const struct nacos_grpc_watch *watch);
 
-/* A copy of a name, with its texts, to be freed with free(). NULL: no memory. */
-struct nacos_watch_name *nacos_watch_name_new(const struct nacos_key *key, bool exists);
+/* Nothing is told for a while: longer with each failure. */
+void nacos_grpc_watch_delay(struct nacos_grpc_watch *watch);
 
-/* The namespace as callers call it, of one as servers do (NULL and "": the public one). */
-const char *nacos_watch_own_namespace(const char *namespace_id);
+/* Without the lock: sends a request on the connection of that epoch. Errors as nacos_grpc_request_in_epoch(). */
+int nacos_grpc_watch_send(struct nacos_grpc_watch *watch, const char *type, const char *what, const struct buffer *json,
+			  uint64_t epoch, struct nacos_grpc_answer *ret_answer);
 
-/* Forgets what is known about rights. */
-void nacos_watch_forget_limits(struct nacos_watch *watch);
+/* The id of a namespace on the wire, and as callers know it, of one on the wire (which may be NULL). */
+const char *nacos_grpc_watch_wire_namespace(const struct nacos_grpc_watch *watch, const char *namespace_id);
+const char *nacos_grpc_watch_own_namespace(const char *wire);
 
-/* The thread: listen.c. */
-void *nacos_watch_run(void *arg);
+/* ---- listen.c, watch_names.c: tell the server something, without the lock meanwhile. False: there is nothing to tell. ---- */
+
+bool nacos_grpc_watch_tell_configs(struct nacos_grpc_watch *watch);
+bool nacos_grpc_watch_tell_names(struct nacos_grpc_watch *watch);
 
 #endif

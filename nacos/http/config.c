@@ -39,7 +39,7 @@ static int ask(struct nacos_client *client, const struct nacos_request *request,
 
 /* Asks until the answer is whole. */
 static int read_config(struct nacos_client *client, const struct nacos_api *api, bool raw,
-		       bool wrapped, const struct nacos_key *key, struct call *call,
+		       bool wrapped, const struct place *place, struct call *call,
 		       struct nacos_config *ret_config, bool *ret_is_gray)
 {
 	struct nacos_features features = nacos_client_features(client);
@@ -47,20 +47,20 @@ static int read_config(struct nacos_client *client, const struct nacos_api *api,
 	char what[NACOS_WHAT_SIZE];
 	struct nacos_config_question question = {
 		.what = what,
-		.may_be_decrypted = strncmp(key->data_id, "cipher-", strlen("cipher-")) == 0,
+		.may_be_decrypted = strncmp(place_data_id(place), "cipher-", strlen("cipher-")) == 0,
 	};
 	struct nacos_request request = {
 		.api = api,
 		.what = what,
-		.namespace_id = key->namespace_id,
-		.group = key->group,
+		.namespace_id = place_namespace_id(place),
+		.group = place_group(place),
 		.answer_limit = NACOS_ANSWER_LIMIT_CONTENT,
 	};
 	unsigned torn_count = 0;
 	int error;
 
-	nacos_key_describe(key, what);
-	if (nacos_request_add_key(features.generation, key, &query))
+	nacos_config_describe(place, what);
+	if (nacos_request_add_place(features.generation, place, &query))
 		return fail_memory(what, call);
 	request.query = query.data;
 	do {
@@ -70,30 +70,30 @@ static int read_config(struct nacos_client *client, const struct nacos_api *api,
 	return error;
 }
 
-int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key *key,
+int nacos_config_get_detail(struct nacos_client *client, const struct place *place,
 			    struct call *call, struct nacos_config *ret_config)
 {
 	struct nacos_features features = nacos_client_features(client);
 	bool is_gray;
 
 	return read_config(client, &features.generation->detail, false,
-			   features.generation->wrapped, key, call, ret_config, &is_gray);
+			   features.generation->wrapped, place, call, ret_config, &is_gray);
 }
 
-int nacos_config_confirm_absence(struct nacos_client *client, const struct nacos_key *key,
+int nacos_config_confirm_absence(struct nacos_client *client, const struct place *place,
 				 struct call *call, struct nacos_config *ret_config)
 {
 	struct nacos_features features = nacos_client_features(client);
 	int error = -EACCES;
 
 	if (features.generation->get_hides_busy)
-		error = nacos_config_get_detail(client, key, call, ret_config);
+		error = nacos_config_get_detail(client, place, call, ret_config);
 	if (error == -EACCES)
-		return call_fail(call, -ENOENT, "config %s: there is none", key->data_id);
+		return call_fail(call, -ENOENT, "config %s: there is none", place_data_id(place));
 	return error;
 }
 
-int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+int nacos_config_get(struct nacos_client *client, const struct place *place, struct call *call,
 		     struct nacos_config *ret_config)
 {
 	struct nacos_features features = nacos_client_features(client);
@@ -102,16 +102,16 @@ int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, s
 	int error;
 
 	if (!features.get_has_time)
-		return nacos_config_get_detail(client, key, call, ret_config);
-	error = read_config(client, &features.generation->get, !wrapped, wrapped, key, call,
+		return nacos_config_get_detail(client, place, call, ret_config);
+	error = read_config(client, &features.generation->get, !wrapped, wrapped, place, call,
 			    &config, &is_gray);
 	if (error == -ENOENT)
-		return nacos_config_confirm_absence(client, key, call, ret_config);
+		return nacos_config_confirm_absence(client, place, call, ret_config);
 	if (error)
 		return error;
 	/* What is tried out on this host of all is not what a publish would replace. */
 	if (is_gray)
-		return nacos_config_get_detail(client, key, call, ret_config);
+		return nacos_config_get_detail(client, place, call, ret_config);
 	*ret_config = config;
 	config = (struct nacos_config){ 0 };
 	return 0;
@@ -160,7 +160,7 @@ static int send_publish(struct nacos_client *client, const struct nacos_request 
 						request->what, call, ret_uncertain);
 }
 
-int nacos_config_publish(struct nacos_client *client, const struct nacos_key *key,
+int nacos_config_publish(struct nacos_client *client, const struct place *place,
 			 const struct nacos_publish *publish, struct call *call,
 			 bool *ret_uncertain)
 {
@@ -171,16 +171,16 @@ int nacos_config_publish(struct nacos_client *client, const struct nacos_key *ke
 	struct nacos_request request = {
 		.api = &features.generation->publish,
 		.what = what,
-		.namespace_id = key->namespace_id,
-		.group = key->group,
+		.namespace_id = place_namespace_id(place),
+		.group = place_group(place),
 		.form = &form,
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 		.never_repeat = true,
 	};
 
 	*ret_uncertain = false;
-	nacos_key_describe(key, what);
-	if (nacos_request_add_key(features.generation, key, &form) ||
+	nacos_config_describe(place, what);
+	if (nacos_request_add_place(features.generation, place, &form) ||
 	    add_metadata(features.generation, publish, &form))
 		return fail_memory(what, call);
 	if (form.size + strlen("&content=") + form_encoded_size(publish->content, publish->size) >
@@ -197,7 +197,7 @@ int nacos_config_publish(struct nacos_client *client, const struct nacos_key *ke
 	return send_publish(client, &request, features.generation->wrapped, call, ret_uncertain);
 }
 
-int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key, struct call *call)
+int nacos_config_remove(struct nacos_client *client, const struct place *place, struct call *call)
 {
 	struct nacos_features features = nacos_client_features(client);
 	cleanup_http_answer struct http_answer answer = { 0 };
@@ -206,14 +206,14 @@ int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key
 	struct nacos_request request = {
 		.api = &features.generation->remove,
 		.what = what,
-		.namespace_id = key->namespace_id,
-		.group = key->group,
+		.namespace_id = place_namespace_id(place),
+		.group = place_group(place),
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 	};
 	int error;
 
-	nacos_key_describe(key, what);
-	if (nacos_request_add_key(features.generation, key, &query))
+	nacos_config_describe(place, what);
+	if (nacos_request_add_place(features.generation, place, &query))
 		return fail_memory(what, call);
 	request.query = query.data;
 	error = nacos_request_send_simple(client, &request, call, &answer);
@@ -222,7 +222,7 @@ int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key
 	return nacos_config_answer_read_remove(&answer, features.generation->wrapped, what, call);
 }
 
-int nacos_config_check_write(struct nacos_client *client, const struct nacos_key *key,
+int nacos_config_check_write(struct nacos_client *client, const struct place *place,
 			     struct call *call)
 {
 	struct nacos_features features = nacos_client_features(client);
@@ -232,15 +232,15 @@ int nacos_config_check_write(struct nacos_client *client, const struct nacos_key
 	struct nacos_request request = {
 		.api = &features.generation->publish,
 		.what = what,
-		.namespace_id = key->namespace_id,
-		.group = key->group,
+		.namespace_id = place_namespace_id(place),
+		.group = place_group(place),
 		.form = &form,
 		.answer_limit = NACOS_ANSWER_LIMIT_SMALL,
 	};
 	int error;
 
-	nacos_key_describe(key, what);
-	if (nacos_request_add_key(features.generation, key, &form) ||
+	nacos_config_describe(place, what);
+	if (nacos_request_add_place(features.generation, place, &form) ||
 	    form_append(&form, "content", ""))
 		return fail_memory(what, call);
 	error = nacos_request_send_simple(client, &request, call, &answer);

@@ -29,7 +29,7 @@
  * sure that a config that the node does not give is really not there. -ENOENT when there is none. An answer "busy (409)"
  * is asked again after a short pause, until the call ends.
  */
-int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+int nacos_config_get(struct nacos_client *client, const struct place *place, struct call *call,
 		     struct nacos_config *ret_config);
 
 /*
@@ -37,11 +37,11 @@ int nacos_config_get(struct nacos_client *client, const struct nacos_key *key, s
  * the words that it has for those that do not exist. The database knows better, for who may ask it (without a login, only
  * the cache may be read): the config after all, or -ENOENT.
  */
-int nacos_config_confirm_absence(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+int nacos_config_confirm_absence(struct nacos_client *client, const struct place *place, struct call *call,
 				 struct nacos_config *ret_config);
 
 /* The config with its metadata, from the database: what a publish just stored is there. -ENOENT when there is none. */
-int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key *key, struct call *call,
+int nacos_config_get_detail(struct nacos_client *client, const struct place *place, struct call *call,
 			    struct nacos_config *ret_config);
 
 /*
@@ -55,18 +55,18 @@ int nacos_config_get_detail(struct nacos_client *client, const struct nacos_key 
  * ret_uncertain is set even on failure: the server may have stored the text all the same (the answer was lost, or was
  * a 5xx).
  */
-int nacos_config_publish(struct nacos_client *client, const struct nacos_key *key,
+int nacos_config_publish(struct nacos_client *client, const struct place *place,
 			 const struct nacos_publish *publish, struct call *call, bool *ret_uncertain);
 
 /* Removes the config; success also when there is none. */
-int nacos_config_remove(struct nacos_client *client, const struct nacos_key *key, struct call *call);
+int nacos_config_remove(struct nacos_client *client, const struct place *place, struct call *call);
 
 /*
  * May this account write (and so remove) the config, which need not exist? 0 or -EACCES. Publishes an empty content,
  * which servers refuse after they have checked the right: nothing is ever written. With a data_id (and a group) of "*",
  * which is no name, the question is for all of the group (of the namespace).
  */
-int nacos_config_check_write(struct nacos_client *client, const struct nacos_key *key, struct call *call);
+int nacos_config_check_write(struct nacos_client *client, const struct place *place, struct call *call);
 
 /*
  * The names in a namespace (group NULL) or in one of its groups, each once, in no order. Pages are never larger than

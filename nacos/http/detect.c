@@ -142,10 +142,10 @@ static int check_is_nacos(struct nacos_client *client, struct call *call)
 static int check_login_is_optional(struct nacos_client *client,
 				   const struct nacos_generation *generation, struct call *call)
 {
-	static const struct nacos_key key = { "public", PROBE_NAME, PROBE_NAME };
+	cleanup_place struct place *probe = place_new("public", PROBE_NAME, PROBE_NAME);
 	cleanup_http_answer struct http_answer answer = { 0 };
 	cleanup_buffer struct buffer query = BUFFER_INIT;
-	int error = nacos_request_add_key(generation, &key, &query);
+	int error = probe ? nacos_request_add_place(generation, probe, &query) : -ENOMEM;
 	struct nacos_api api = { generation->get.method, generation->get.path, query.data };
 
 	if (error)

@@ -9,6 +9,9 @@
 #include "nacos/http/request.h"
 #include "util/form.h"
 
+/* Of what is asked for, for reasons. */
+#define WHAT_SIZE 160
+
 static int list_at(struct nacos_client *client, const struct nacos_api *api, bool to_console,
 		   struct call *call, struct nacos_namespace_list *ret_list)
 {
@@ -87,7 +90,7 @@ int nacos_namespace_create(struct nacos_client *client, const char *id, struct c
 	const struct nacos_generation *generation = features.generation;
 	cleanup_http_answer struct http_answer answer = { 0 };
 	cleanup_buffer struct buffer form = BUFFER_INIT;
-	char what[NACOS_WHAT_SIZE];
+	char what[WHAT_SIZE];
 	struct nacos_request request = {
 		.api = &generation->namespace_create,
 		.what = what,
@@ -140,7 +143,7 @@ int nacos_namespace_remove(struct nacos_client *client, const char *id, struct c
 	const struct nacos_generation *generation = features.generation;
 	cleanup_http_answer struct http_answer answer = { 0 };
 	cleanup_buffer struct buffer query = BUFFER_INIT;
-	char what[NACOS_WHAT_SIZE];
+	char what[WHAT_SIZE];
 	struct nacos_request request = {
 		.api = &generation->namespace_remove,
 		.what = what,

@@ -40,7 +40,7 @@ static void rows_release(struct rows *rows)
 #define cleanup_rows __attribute__((cleanup(rows_release)))
 
 /* What one of the three listings is, and which members of its items are wanted. */
-struct table {
+struct page_table {
 	const struct nacos_api *api;
 	const char *what;
 	const char *members[3];
@@ -55,7 +55,7 @@ static int copy_member(const struct json *item, const char *member, char **ret_t
 }
 
 /* An item without one of the members is none. */
-static int take_item(const struct table *table, const struct json *item, struct rows *rows)
+static int take_item(const struct page_table *table, const struct json *item, struct rows *rows)
 {
 	struct row row = { NULL, NULL, NULL };
 
@@ -77,7 +77,7 @@ static int take_item(const struct table *table, const struct json *item, struct 
 	return error;
 }
 
-static int take_page(const struct table *table, bool wrapped, const struct http_answer *answer,
+static int take_page(const struct page_table *table, bool wrapped, const struct http_answer *answer,
 		     struct call *call, struct rows *rows, int64_t *ret_total, size_t *ret_count)
 {
 	cleanup_json struct json *document = NULL;
@@ -103,7 +103,7 @@ static int take_page(const struct table *table, bool wrapped, const struct http_
 	return error;
 }
 
-static int get_page(struct nacos_client *client, const struct table *table, size_t number, struct call *call,
+static int get_page(struct nacos_client *client, const struct page_table *table, size_t number, struct call *call,
 		    struct http_answer *ret_answer)
 {
 	cleanup_buffer struct buffer query = BUFFER_INIT;
@@ -121,7 +121,7 @@ static int get_page(struct nacos_client *client, const struct table *table, size
 }
 
 /* Reads all pages once. ret_settled: their number stood still, and as many came. */
-static int read_pass(struct nacos_client *client, const struct table *table, bool wrapped, struct call *call,
+static int read_pass(struct nacos_client *client, const struct page_table *table, bool wrapped, struct call *call,
 		     struct rows *rows, bool *ret_settled)
 {
 	int64_t received = 0, total = 0, first_total = -1;
@@ -148,7 +148,7 @@ static int read_pass(struct nacos_client *client, const struct table *table, boo
 	return 0;
 }
 
-static int read_table(struct nacos_client *client, const struct table *table, bool wrapped, struct call *call,
+static int read_table(struct nacos_client *client, const struct page_table *table, bool wrapped, struct call *call,
 		      struct rows *rows)
 {
 	bool settled = false;
@@ -323,9 +323,9 @@ static int bind_users(struct nacos_rbac *rbac, const struct rows *bindings)
 int nacos_rbac_load(struct nacos_client *client, struct call *call, struct nacos_rbac **ret_rbac)
 {
 	const struct nacos_generation *generation = nacos_client_features(client).generation;
-	const struct table user_table = { &generation->users, "users of Nacos", { "username", NULL, NULL } };
-	const struct table role_table = { &generation->roles, "roles of Nacos", { "role", "username", NULL } };
-	const struct table permission_table = { &generation->permissions,
+	const struct page_table user_table = { &generation->users, "users of Nacos", { "username", NULL, NULL } };
+	const struct page_table role_table = { &generation->roles, "roles of Nacos", { "role", "username", NULL } };
+	const struct page_table permission_table = { &generation->permissions,
 						"permissions of Nacos",
 						{ "role", "resource", "action" } };
 	cleanup_rows struct rows users = { 0 }, bindings = { 0 }, permissions = { 0 };

@@ -107,14 +107,14 @@ int nacos_request_add_namespace(const struct nacos_generation *generation, const
 	return form_append(parameters, generation->namespace_parameter, id);
 }
 
-int nacos_request_add_key(const struct nacos_generation *generation, const struct nacos_key *key,
+int nacos_request_add_place(const struct nacos_generation *generation, const struct place *place,
 			  struct buffer *parameters)
 {
-	int error = form_append(parameters, "dataId", key->data_id);
+	int error = form_append(parameters, "dataId", place_data_id(place));
 
 	if (!error)
-		error = form_append(parameters, generation->group_parameter, key->group);
+		error = form_append(parameters, generation->group_parameter, place_group(place));
 	if (!error)
-		error = nacos_request_add_namespace(generation, key->namespace_id, parameters);
+		error = nacos_request_add_namespace(generation, place_namespace_id(place), parameters);
 	return error;
 }

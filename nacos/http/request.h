@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "nacos/config.h"
+#include "model/place.h"
 #include "nacos/generation.h"
 #include "nacos/http/client.h"
 #include "nacos/http/hosts.h"
@@ -41,7 +41,7 @@ int nacos_request_add_namespace(const struct nacos_generation *generation, const
 				struct buffer *parameters);
 
 /* Appends the parameters that name a config. */
-int nacos_request_add_key(const struct nacos_generation *generation, const struct nacos_key *key,
+int nacos_request_add_place(const struct nacos_generation *generation, const struct place *place,
 			  struct buffer *parameters);
 
 #endif

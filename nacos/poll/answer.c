@@ -65,7 +65,7 @@ static char *take_field(char **text)
 	return field;
 }
 
-int nacos_poll_answer_next(struct buffer *body, size_t *offset, struct nacos_key *ret_key)
+int nacos_poll_answer_next(struct buffer *body, size_t *offset, struct place **ret_place)
 {
 	char *record, *end, *data_id, *group, *namespace_id;
 
@@ -87,8 +87,6 @@ int nacos_poll_answer_next(struct buffer *body, size_t *offset, struct nacos_key
 	namespace_id = take_field(&record);
 	if (!data_id[0] || !group[0] || *record)
 		return -EBADMSG;
-	ret_key->data_id = data_id;
-	ret_key->group = group;
-	ret_key->namespace_id = namespace_id[0] ? namespace_id : "public";
-	return 1;
+	*ret_place = place_new(namespace_id[0] ? namespace_id : "public", group, data_id);
+	return *ret_place ? 1 : -ENOMEM;
 }

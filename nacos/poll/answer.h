@@ -10,14 +10,14 @@
 
 #include <stddef.h>
 
-#include "nacos/config.h"
+#include "model/place.h"
 #include "util/buffer.h"
 
 /*
  * Goes through the names in body, which is decoded in place for that: body must be filled by the caller once, and
- * offset be 0 at first. 1: *ret_key is the next one, as callers call it ("public"), and points into body; 0: there are
- * no more; -EBADMSG: this is no such answer.
+ * offset be 0 at first. 1: *ret_place is the next one, counted for the caller; 0: there are no more; -EBADMSG: this is no such
+ * answer; -ENOMEM.
  */
-int nacos_poll_answer_next(struct buffer *body, size_t *offset, struct nacos_key *ret_key);
+int nacos_poll_answer_next(struct buffer *body, size_t *offset, struct place **ret_place);
 
 #endif

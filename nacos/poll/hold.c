@@ -1,5 +1,5 @@
 /*
- * The threads of the holds. Each has the entries of its slot in a request that the server answers when one of them has
+ * The threads of the holds. Each has what is in its slot in a request that the server answers when one of them has
  * changed. What is to join a hold is gathered for a moment first, and a hold that begins takes over smaller ones, so that
  * there are few.
  */
@@ -21,109 +21,112 @@
 #define EARLY_MS 5000
 #define EARLY_PAUSE_MS 1000
 
-void nacos_poll_slot_distrust(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot)
+void nacos_poll_slot_distrust(struct nacos_poll *poll, struct nacos_poll_slot *slot)
 {
-	uint64_t tick = ++watch->tick;
+	uint64_t tick = ++poll->set->tick;
 
-	for (struct nacos_poll_entry *entry = slot->entries.first; entry; entry = entry->next) {
-		entry->told = false;
-		entry->joined_tick = tick;
+	for (struct nacos_watch_part *part = slot->parts.first; part; part = part->next) {
+		nacos_poll_part_of(part)->is_told = false;
+		nacos_poll_part_of(part)->joined_tick = tick;
 	}
 }
 
-/* ---- which entries ---- */
+/* ---- what is held ---- */
 
-int64_t nacos_poll_gathered_at_ms(const struct nacos_poll_watch *watch)
+static int64_t gathered_at_ms(const struct nacos_poll *poll)
 {
 	unsigned busy = 0;
 
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++)
-		busy += watch->slots[i].is_holding;
-	return watch->ready_since_ms + (GATHER_MS << (busy < GATHER_SHIFT_MAX ? busy : GATHER_SHIFT_MAX));
+		busy += poll->slots[i].is_holding;
+	return poll->ready_since_ms + (GATHER_MS << (busy < GATHER_SHIFT_MAX ? busy : GATHER_SHIFT_MAX));
 }
 
 static bool is_idle(const struct nacos_poll_slot *slot)
 {
-	return slot->thread.is_started && !slot->is_holding && slot->entries.count == 0;
+	return slot->worker.thread.is_started && !slot->is_holding && slot->parts.count == 0;
 }
 
-static void take_ready(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot)
+static void take_ready(struct nacos_poll *poll, struct nacos_poll_slot *slot)
 {
-	while (watch->ready.first && slot->entries.count < NACOS_POLL_BATCH_MAX) {
-		struct nacos_poll_entry *entry = watch->ready.first;
+	while (poll->ready.first && slot->parts.count < NACOS_POLL_BATCH_MAX) {
+		struct nacos_poll_part *part = nacos_poll_part_of(poll->ready.first);
 
-		nacos_poll_move(watch, entry, &slot->entries);
-		entry->told = false;
-		entry->joined_tick = ++watch->tick;
+		nacos_poll_join(part, slot);
+		part->is_told = false;
+		part->joined_tick = ++poll->set->tick;
 	}
-	watch->ready_since_ms = clock_monotonic_ms();
+	poll->ready_since_ms = clock_monotonic_ms();
 }
 
 /*
- * Takes over smaller holds. Their entries stay told: they are held there until this one has begun, or was compared, and
- * are checked after that.
+ * Takes over smaller holds. What is in them stays told: it is held there until this one has begun, or was compared, and
+ * is checked after that.
  */
-static void absorb(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot)
+static void absorb(struct nacos_poll *poll, struct nacos_poll_slot *slot)
 {
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++) {
-		struct nacos_poll_slot *other = &watch->slots[i];
+		struct nacos_poll_slot *other = &poll->slots[i];
 
-		if (other == slot || other->entries.count > slot->entries.count ||
-		    other->entries.count + slot->entries.count > NACOS_POLL_BATCH_MAX)
+		if (other == slot || other->parts.count > slot->parts.count ||
+		    other->parts.count + slot->parts.count > NACOS_POLL_BATCH_MAX)
 			continue;
-		if (other->entries.first && other->is_holding)
+		if (other->parts.first && other->is_holding)
 			atomic_store(&other->leave, true);
-		while (other->entries.first)
-			nacos_poll_move(watch, other->entries.first, &slot->entries);
+		while (other->parts.first)
+			nacos_poll_join(nacos_poll_part_of(other->parts.first), slot);
 	}
 }
 
-/* When there is something to do; the entries of the slot go first, so that others join them. */
-static int64_t due_ms(const struct nacos_poll_watch *watch, const struct nacos_poll_slot *slot)
+/* When there is something to do; what is in the slot goes first, so that others join them. */
+static int64_t due_ms(const struct nacos_poll *poll, const struct nacos_poll_slot *slot)
 {
-	if (!watch->is_reachable)
+	if (!poll->is_reachable)
 		return NACOS_POLL_NEVER;
-	if (slot->entries.first)
+	if (slot->parts.first)
 		return slot->not_before_ms;
-	return watch->ready.first ? nacos_poll_gathered_at_ms(watch) : NACOS_POLL_NEVER;
+	return poll->ready.first ? gathered_at_ms(poll) : NACOS_POLL_NEVER;
 }
 
-void nacos_poll_start_slot(struct nacos_poll_watch *watch)
+int64_t nacos_poll_start_slot(struct nacos_poll *poll)
 {
 	struct nacos_poll_slot *unused = NULL;
 
-	if (!watch->ready.first || !watch->is_reachable || clock_monotonic_ms() < nacos_poll_gathered_at_ms(watch))
-		return;
+	if (!poll->ready.first || !poll->is_reachable)
+		return NACOS_POLL_NEVER;
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++) {
-		struct nacos_poll_slot *slot = &watch->slots[i];
+		struct nacos_poll_slot *slot = &poll->slots[i];
 
 		if (is_idle(slot))
-			return;
-		if (!slot->thread.is_started && !unused)
+			return NACOS_POLL_NEVER;
+		if (!slot->worker.thread.is_started && !unused)
 			unused = slot;
 	}
-	/* When all are busy, the next that begins again takes what it has room for. */
-	watch->ready_since_ms = clock_monotonic_ms();
-	if (!unused) {
-		if (!watch->is_full)
-			log_warning("more configs than can be watched over HTTP: some changes are noticed later");
-		watch->is_full = true;
-		return;
+	if (clock_monotonic_ms() < gathered_at_ms(poll))
+		return gathered_at_ms(poll);
+	if (unused && worker_start(&unused->worker, nacos_poll_hold, unused) == 0) {
+		poll->ready_since_ms = 0; /* it takes them at once */
+		return NACOS_POLL_NEVER;
 	}
-	thread_start(&unused->thread, nacos_poll_hold_run, unused);
-	watch->ready_since_ms = 0;
+	/* When all are busy, the next that begins again takes what it has room for. */
+	if (!unused && !poll->is_full) {
+		log_warning("more configs than can be watched over HTTP: some changes are noticed later");
+		poll->is_full = true;
+	}
+	poll->ready_since_ms = clock_monotonic_ms();
+	return gathered_at_ms(poll);
 }
 
 /* ---- what came of it ---- */
 
-static void settle_success(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot, struct buffer *body,
+static void settle_success(struct nacos_poll *poll, struct nacos_poll_slot *slot, struct buffer *body,
 			   uint64_t tick)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	bool has_names = body->size > 0;
-	int known = nacos_poll_note_changed(watch, body, tick);
+	int known = nacos_poll_note_changes(poll, body, tick);
 
-	watch->heard_at_ms = now_ms;
+	poll->heard_at_ms = now_ms;
 	slot->not_before_ms = now_ms;
 	if (has_names && known > 0) {
 		slot->failures = 0;
@@ -131,7 +134,7 @@ static void settle_success(struct nacos_poll_watch *watch, struct nacos_poll_slo
 	} else if (has_names) {
 		/* What is no such answer, or names nothing that was asked for: at once it would be the same again. */
 		if (known < 0)
-			nacos_poll_slot_distrust(watch, slot);
+			nacos_poll_slot_distrust(poll, slot);
 		slot->not_before_ms = now_ms + nacos_poll_delay_ms(slot->failures++);
 	} else {
 		slot->failures = 0;
@@ -140,11 +143,11 @@ static void settle_success(struct nacos_poll_watch *watch, struct nacos_poll_slo
 	}
 }
 
-static void settle_failure(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot, int error)
+static void settle_failure(struct nacos_poll *poll, struct nacos_poll_slot *slot, int error)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	nacos_poll_slot_distrust(watch, slot);
+	nacos_poll_slot_distrust(poll, slot);
 	slot->check_at_ms = NACOS_POLL_NEVER;
 	/* Gateways cut what is silent for long: then it just begins again. */
 	if (slot->failures++ == 0 && now_ms - slot->begun_ms >= EARLY_MS)
@@ -152,61 +155,54 @@ static void settle_failure(struct nacos_poll_watch *watch, struct nacos_poll_slo
 	else
 		slot->not_before_ms = now_ms + nacos_poll_delay_ms(slot->failures);
 	if (error == -EACCES)
-		nacos_poll_compare_all(watch);
+		nacos_poll_compare_all(poll);
 	else
-		watch->heard_at_ms = 0; /* is the server still there? */
+		poll->heard_at_ms = 0; /* is the server still there? */
 }
 
 /* With the lock held, which is given up meanwhile. */
-static void hold(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot)
+static void hold(struct nacos_poll *poll, struct nacos_poll_slot *slot)
 {
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer body = BUFFER_INIT;
-	uint64_t tick = ++watch->tick;
-	int error = nacos_poll_ask_slot(watch, slot, &question);
+	uint64_t tick = ++poll->set->tick;
+	int error = nacos_poll_ask_slot(poll, slot, &question);
 
 	slot->begun_ms = clock_monotonic_ms();
 	atomic_store(&slot->leave, false);
 	slot->is_holding = true;
 	if (slot->check_at_ms == NACOS_POLL_NEVER)
 		slot->check_at_ms = slot->begun_ms + NACOS_POLL_CHECK_DELAY_MS;
-	nacos_poll_wake(watch);
-	pthread_mutex_unlock(&watch->lock);
+	nacos_poll_wake(poll);
+	nacos_watch_unlock(poll->set);
 	if (!error) {
-		slot->host = nacos_hosts_current(watch->client);
-		error = nacos_poll_send(watch, slot, &question, &body);
+		slot->host = nacos_hosts_current(poll->client);
+		error = nacos_poll_send(poll, slot, &question, &body);
 	}
-	pthread_mutex_lock(&watch->lock);
+	nacos_watch_lock(poll->set);
 	slot->is_holding = false;
 	if (!error)
-		settle_success(watch, slot, &body, tick);
+		settle_success(poll, slot, &body, tick);
 	else if (error == -EINTR)
 		slot->not_before_ms = clock_monotonic_ms();
 	else
-		settle_failure(watch, slot, error);
-	if (!slot->entries.first)
+		settle_failure(poll, slot, error);
+	if (!slot->parts.first)
 		slot->check_at_ms = NACOS_POLL_NEVER;
-	nacos_poll_wake(watch);
+	nacos_poll_wake(poll);
 }
 
-void *nacos_poll_hold_run(void *arg)
+int64_t nacos_poll_hold(void *arg)
 {
 	struct nacos_poll_slot *slot = arg;
-	struct nacos_poll_watch *watch = slot->watch;
+	struct nacos_poll *poll = slot->poll;
+	int64_t due = due_ms(poll, slot);
 
-	pthread_mutex_lock(&watch->lock);
-	while (!atomic_load(&watch->stop)) {
-		int64_t due = due_ms(watch, slot);
-
-		if (clock_monotonic_ms() < due) {
-			nacos_poll_wait(watch, due);
-			continue;
-		}
-		take_ready(watch, slot);
-		absorb(watch, slot);
-		if (slot->entries.first)
-			hold(watch, slot);
-	}
-	pthread_mutex_unlock(&watch->lock);
-	return NULL;
+	if (clock_monotonic_ms() < due)
+		return due;
+	take_ready(poll, slot);
+	absorb(poll, slot);
+	if (slot->parts.first)
+		hold(poll, slot);
+	return WORKER_AT_ONCE;
 }

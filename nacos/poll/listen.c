@@ -1,19 +1,13 @@
 /*
- * The thread of the HTTP watch that reports to the caller, and asks what is answered at once: whether the account may
+ * The thread of the HTTP watch that asks what is answered at once: whether the account may
  * watch something, whether anything has changed since a hold began, and whether the server is still there.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "nacos/poll/answer.h"
 #include "nacos/poll/poll_private.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
-
-/* So many events are reported before the server's turn comes again. */
-#define REPORTS_AT_ONCE 256
 
 /* A server that says nothing for so long is asked something. */
 #define HEARTBEAT_MS 10000
@@ -25,279 +19,235 @@
 
 /* ---- answers ---- */
 
-int nacos_poll_note_changed(struct nacos_poll_watch *watch, struct buffer *body, uint64_t tick)
+int nacos_poll_note_changes(struct nacos_poll *poll, struct buffer *body, uint64_t tick)
 {
-	struct nacos_key key;
 	size_t offset = 0;
-	int known = 0, found;
+	int known = 0;
 
-	while ((found = nacos_poll_answer_next(body, &offset, &key)) > 0) {
-		struct nacos_poll_entry *entry = nacos_poll_find(watch, &key);
+	for (;;) {
+		cleanup_place struct place *place = NULL;
+		int found = nacos_poll_answer_next(body, &offset, &place);
+		struct nacos_poll_part *part = found > 0 ? nacos_poll_find(poll, place) : NULL;
 
-		known += entry != NULL;
+		if (found <= 0)
+			return found < 0 ? found : known;
+		known += part != NULL;
 		/* What was told after the request went out is compared by the next one. */
-		if (entry && entry->list->is_hold && entry->md5_tick <= tick)
-			nacos_poll_move(watch, entry, &watch->reports);
-	}
-	return found < 0 ? found : known;
-}
-
-void nacos_poll_forget_limits(struct nacos_poll_watch *watch)
-{
-	while (watch->limits) {
-		struct nacos_poll_limit *limit = watch->limits;
-
-		watch->limits = limit->next;
-		free(limit->namespace_id);
-		free(limit->group);
-		free(limit);
+		if (!part || !part->slot || part->part.entry->md5_tick > tick)
+			continue;
+		part->is_answered = false;
+		nacos_poll_set_aside(poll, part, clock_monotonic_ms() + NACOS_POLL_COMPARE_MS);
+		nacos_watch_note_change(poll->set, part->part.entry);
 	}
 }
 
-void nacos_poll_compare_all(struct nacos_poll_watch *watch)
+void nacos_poll_compare_all(struct nacos_poll *poll)
 {
-	nacos_poll_forget_limits(watch);
-	watch->rights_round++;
-	watch->is_proving = true;
-	while (watch->refused.first)
-		nacos_poll_move(watch, watch->refused.first, &watch->pending);
-	watch->compare_at_ms = clock_monotonic_ms() + NACOS_POLL_COMPARE_MS;
-	nacos_poll_wake(watch);
+	nacos_watch_rights_forget(&poll->rights);
+	poll->rights_round++;
+	poll->is_proving = true;
+	while (poll->refused.first)
+		nacos_poll_move(poll, nacos_poll_part_of(poll->refused.first), &poll->pending);
+	poll->compare_at_ms = clock_monotonic_ms() + NACOS_POLL_COMPARE_MS;
+	nacos_poll_wake(poll);
 }
 
-static void lose(struct nacos_poll_watch *watch, int error)
+static void lose(struct nacos_poll *poll, int error)
 {
-	if (watch->is_reachable)
+	if (poll->is_reachable)
 		log_warning("the server does not answer: changes elsewhere are noticed late");
-	watch->is_reachable = false;
-	watch->is_unsupported = error == -EOPNOTSUPP;
-	watch->retry_at_ms = clock_monotonic_ms() + (error == -EOPNOTSUPP ? UNSUPPORTED_RETRY_MS
-									  : nacos_poll_delay_ms(watch->failures));
-	watch->failures++;
+	poll->is_reachable = false;
+	poll->is_unsupported = error == -EOPNOTSUPP;
+	poll->retry_at_ms = clock_monotonic_ms() + (error == -EOPNOTSUPP ? UNSUPPORTED_RETRY_MS
+									  : nacos_poll_delay_ms(poll->failures));
+	poll->failures++;
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++) {
-		struct nacos_poll_slot *slot = &watch->slots[i];
+		struct nacos_poll_slot *slot = &poll->slots[i];
 
-		nacos_poll_slot_distrust(watch, slot);
+		nacos_poll_slot_distrust(poll, slot);
 		slot->check_at_ms = NACOS_POLL_NEVER;
 		slot->failures = 0;
 		if (slot->is_holding)
 			atomic_store(&slot->leave, true);
 	}
-	nacos_poll_wake(watch);
+	nacos_poll_wake(poll);
 }
 
-static void note_heard(struct nacos_poll_watch *watch)
+/* Does gRPC feed the set too? Then it answers for names. */
+static bool has_grpc(const struct nacos_poll *poll)
 {
-	watch->heard_at_ms = clock_monotonic_ms();
-	if (watch->is_reachable)
+	return poll->set->feeders[NACOS_WATCH_GRPC] != NULL;
+}
+
+static void note_heard(struct nacos_poll *poll)
+{
+	poll->heard_at_ms = clock_monotonic_ms();
+	if (poll->is_reachable)
 		return;
-	watch->is_reachable = true;
-	watch->is_unsupported = false;
-	watch->failures = 0;
-	for (struct nacos_poll_names *names = watch->namespaces; names; names = names->next)
-		names->reported = false;
-	nacos_poll_compare_all(watch);
+	poll->is_reachable = true;
+	poll->is_unsupported = false;
+	poll->failures = 0;
+	for (struct nacos_watch_names *names = poll->set->namespaces; names && !has_grpc(poll); names = names->next)
+		names->is_settled = false;
+	nacos_poll_compare_all(poll);
 }
 
 /* With the lock held, which is given up meanwhile. -EACCES and -EINVAL are answers, too. */
-static int ask(struct nacos_poll_watch *watch, const struct nacos_poll_question *question, struct buffer *ret_body)
+static int ask(struct nacos_poll *poll, const struct nacos_poll_question *question, struct buffer *ret_body)
 {
 	int error;
 
-	pthread_mutex_unlock(&watch->lock);
-	error = nacos_poll_send(watch, NULL, question, ret_body);
-	pthread_mutex_lock(&watch->lock);
+	nacos_watch_unlock(poll->set);
+	error = nacos_poll_send(poll, NULL, question, ret_body);
+	nacos_watch_lock(poll->set);
 	if (error == 0 || error == -EACCES || error == -EINVAL)
-		note_heard(watch);
+		note_heard(poll);
 	else if (error != -EINTR)
-		lose(watch, error);
+		lose(poll, error);
 	return error;
 }
 
 /* ---- rights ---- */
 
-/* What is to be asked. */
-struct proof {
-	enum nacos_poll_scope scope;
-	struct nacos_key key; /* borrowed from an entry, until the lock is given up */
-	const char *md5;
-};
-
-/* What is known of the whole namespace, or of a group in it. */
-static enum nacos_poll_right find_limit(const struct nacos_poll_watch *watch, const char *namespace_id,
-					const char *group)
-{
-	for (const struct nacos_poll_limit *limit = watch->limits; limit; limit = limit->next) {
-		if (strcmp(limit->namespace_id, namespace_id) == 0 && !limit->group == !group &&
-		    (!group || strcmp(limit->group, group) == 0))
-			return limit->granted ? NACOS_POLL_GRANTED : NACOS_POLL_REFUSED;
-	}
-	return NACOS_POLL_UNKNOWN;
-}
-
 /* From wide to narrow: the first scope that is granted, or not known. REFUSED: none is. */
-static enum nacos_poll_right decide(const struct nacos_poll_watch *watch, const struct nacos_poll_entry *entry,
-				    enum nacos_poll_scope *ret_scope)
+static enum nacos_watch_right decide(const struct nacos_poll *poll, const struct nacos_poll_part *part,
+				     enum nacos_watch_scope *ret_scope)
 {
-	const struct nacos_key *key = &entry->node.key;
-	enum nacos_poll_right right = find_limit(watch, key->namespace_id, NULL);
+	for (*ret_scope = NACOS_WATCH_NAMESPACE; *ret_scope < NACOS_WATCH_CONFIG; ++*ret_scope) {
+		enum nacos_watch_right right =
+			nacos_watch_rights_find(&poll->rights, part->part.entry->place, *ret_scope);
 
-	*ret_scope = NACOS_POLL_NAMESPACE;
-	if (right != NACOS_POLL_REFUSED)
-		return right;
-	*ret_scope = NACOS_POLL_GROUP;
-	right = find_limit(watch, key->namespace_id, key->group);
-	if (right != NACOS_POLL_REFUSED)
-		return right;
-	*ret_scope = NACOS_POLL_CONFIG;
-	return entry->own_round == watch->rights_round ? entry->own_right : NACOS_POLL_UNKNOWN;
+		if (right != NACOS_WATCH_REFUSED)
+			return right;
+	}
+	return part->own_round == poll->rights_round ? part->own_right : NACOS_WATCH_UNKNOWN;
 }
 
-/* Settles the entries of a list whose right is known. True: that of one must be asked for. */
-static bool settle_list(struct nacos_poll_watch *watch, struct nacos_poll_list *list, struct proof *ret_proof)
+/* Settles what is in a list and whose right is known. Returns one whose right must be asked for, on ret_scope; NULL: none. */
+static struct nacos_poll_part *settle_list(struct nacos_poll *poll, struct nacos_watch_list *list,
+					   enum nacos_watch_scope *ret_scope)
 {
-	struct nacos_poll_entry *entry, *next;
+	struct nacos_watch_part *watched, *next;
 
-	for (entry = list->first; entry; entry = next) {
-		enum nacos_poll_scope scope;
+	for (watched = list->first; watched; watched = next) {
+		struct nacos_poll_part *part = nacos_poll_part_of(watched);
+		enum nacos_watch_scope scope;
 
-		next = entry->next;
-		if (list->is_hold && entry->rights_round == watch->rights_round)
+		next = watched->next;
+		if (part->slot && part->rights_round == poll->rights_round)
 			continue;
-		switch (decide(watch, entry, &scope)) {
-		case NACOS_POLL_UNKNOWN:
-			*ret_proof = (struct proof){ scope, entry->node.key, entry->md5 };
-			return true;
-		case NACOS_POLL_GRANTED:
-			entry->scope = scope;
-			entry->rights_round = watch->rights_round;
-			if (!list->is_hold)
-				nacos_poll_move(watch, entry, &watch->ready);
+		switch (decide(poll, part, &scope)) {
+		case NACOS_WATCH_UNKNOWN:
+			*ret_scope = scope;
+			return part;
+		case NACOS_WATCH_GRANTED:
+			part->scope = scope;
+			part->rights_round = poll->rights_round;
+			nacos_watch_note_refusal(poll->set, watched, false);
+			if (!part->slot)
+				nacos_poll_move(poll, part, &poll->ready);
 			break;
-		case NACOS_POLL_REFUSED:
-			nacos_poll_move(watch, entry, &watch->new_refused);
+		case NACOS_WATCH_REFUSED:
+			nacos_poll_move(poll, part, &poll->refused);
+			nacos_watch_note_refusal(poll->set, watched, true);
 		}
 	}
-	return false;
+	return NULL;
 }
 
-static bool find_proof(struct nacos_poll_watch *watch, struct proof *ret_proof)
+static struct nacos_poll_part *find_unproven(struct nacos_poll *poll, enum nacos_watch_scope *ret_scope)
 {
-	if (settle_list(watch, &watch->pending, ret_proof))
-		return true;
-	for (size_t i = 0; watch->is_proving && i < NACOS_POLL_SLOTS_MAX; i++)
-		if (settle_list(watch, &watch->slots[i].entries, ret_proof))
-			return true;
-	watch->is_proving = false;
-	return false;
+	struct nacos_poll_part *part = settle_list(poll, &poll->pending, ret_scope);
+
+	for (size_t i = 0; !part && poll->is_proving && i < NACOS_POLL_SLOTS_MAX; i++)
+		part = settle_list(poll, &poll->slots[i].parts, ret_scope);
+	if (!part)
+		poll->is_proving = false;
+	return part;
 }
 
-static void keep_limit(struct nacos_poll_watch *watch, const struct nacos_key *key, bool is_group, bool granted)
+static void keep_right(struct nacos_poll *poll, struct place *place, enum nacos_watch_scope scope, bool is_granted)
 {
-	struct nacos_poll_limit *limit = calloc(1, sizeof(*limit));
+	struct nacos_poll_part *part;
 
-	/* Without memory it is asked again. */
-	if (!limit)
-		return;
-	limit->granted = granted;
-	limit->namespace_id = strdup(key->namespace_id);
-	if (is_group)
-		limit->group = strdup(key->group);
-	if (!limit->namespace_id || (is_group && !limit->group)) {
-		free(limit->namespace_id);
-		free(limit->group);
-		free(limit);
+	if (scope != NACOS_WATCH_CONFIG) {
+		nacos_watch_rights_keep(&poll->rights, place, scope, is_granted);
 		return;
 	}
-	limit->next = watch->limits;
-	watch->limits = limit;
-	if (!granted)
-		log_debug("no right to watch all of %s%s%s", key->namespace_id, is_group ? "/" : "",
-			  is_group ? key->group : "");
-}
-
-static void keep_right(struct nacos_poll_watch *watch, const struct proof *proof, bool granted)
-{
-	struct nacos_poll_entry *entry;
-
-	if (proof->scope != NACOS_POLL_CONFIG) {
-		keep_limit(watch, &proof->key, proof->scope == NACOS_POLL_GROUP, granted);
-		return;
-	}
-	entry = nacos_poll_find(watch, &proof->key);
-	if (entry) {
-		entry->own_right = granted ? NACOS_POLL_GRANTED : NACOS_POLL_REFUSED;
-		entry->own_round = watch->rights_round;
+	part = nacos_poll_find(poll, place);
+	if (part) {
+		part->own_right = is_granted ? NACOS_WATCH_GRANTED : NACOS_WATCH_REFUSED;
+		part->own_round = poll->rights_round;
 	}
 }
 
 /* With the lock held: asks for a right that must be known. False: there is none. */
-static bool prove(struct nacos_poll_watch *watch)
+static bool prove(struct nacos_poll *poll)
 {
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer body = BUFFER_INIT;
-	cleanup_free char *texts = NULL;
-	unsigned round = watch->rights_round;
-	struct nacos_key copy;
-	struct proof proof;
+	cleanup_place struct place *place = NULL;
+	unsigned round = poll->rights_round;
+	enum nacos_watch_scope scope;
+	struct nacos_poll_part *part = find_unproven(poll, &scope);
 	int error;
 
-	if (!find_proof(watch, &proof))
+	if (!part)
 		return false;
-	texts = malloc(nacos_key_size(&proof.key));
-	if (!texts || nacos_poll_ask_one(watch, &proof.key, proof.md5, proof.scope, &question)) {
-		lose(watch, -ENOMEM);
+	place = place_hold(part->part.entry->place);
+	if (nacos_poll_ask_one(poll, place, part->part.entry->md5, scope, &question)) {
+		lose(poll, -ENOMEM);
 		return true;
 	}
-	nacos_key_place(&proof.key, texts, &copy);
-	proof.key = copy;
-	error = ask(watch, &question, &body);
+	error = ask(poll, &question, &body);
 	/* Where the round has changed meanwhile, it is asked again. */
-	if (watch->rights_round == round && (error == 0 || error == -EACCES || error == -EINVAL))
-		keep_right(watch, &proof, error == 0);
+	if (poll->rights_round == round && (error == 0 || error == -EACCES || error == -EINVAL))
+		keep_right(poll, place, scope, error == 0);
 	return true;
 }
 
 /* ---- checks ---- */
 
 /* With the lock held: the entries that a check has found unchanged are watched from now on. */
-static void settle_check(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot, struct buffer *body,
+static void settle_check(struct nacos_poll *poll, struct nacos_poll_slot *slot, struct buffer *body,
 			 uint64_t tick)
 {
 	bool all_told = true;
 
-	if (nacos_poll_note_changed(watch, body, tick) < 0) {
-		lose(watch, -EIO);
+	if (nacos_poll_note_changes(poll, body, tick) < 0) {
+		lose(poll, -EIO);
 		return;
 	}
-	for (struct nacos_poll_entry *entry = slot->entries.first; entry; entry = entry->next) {
-		if (entry->joined_tick <= tick && entry->md5_tick <= tick)
-			entry->told = true;
-		all_told = all_told && entry->told;
+	for (struct nacos_watch_part *watched = slot->parts.first; watched; watched = watched->next) {
+		struct nacos_poll_part *part = nacos_poll_part_of(watched);
+
+		if (part->joined_tick <= tick && watched->entry->md5_tick <= tick)
+			part->is_told = true;
+		all_told = all_told && part->is_told;
 	}
 	if (!all_told && slot->check_at_ms == NACOS_POLL_NEVER)
 		slot->check_at_ms = clock_monotonic_ms() + NACOS_POLL_CHECK_DELAY_MS;
 }
 
-static struct nacos_poll_slot *find_unchecked(struct nacos_poll_watch *watch, int64_t now_ms)
+static struct nacos_poll_slot *find_unchecked(struct nacos_poll *poll, int64_t now_ms)
 {
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++) {
-		struct nacos_poll_slot *slot = &watch->slots[i];
+		struct nacos_poll_slot *slot = &poll->slots[i];
 
-		if (slot->is_holding && slot->entries.first && slot->check_at_ms <= now_ms)
+		if (slot->is_holding && slot->parts.first && slot->check_at_ms <= now_ms)
 			return slot;
 	}
 	return NULL;
 }
 
 /* With the lock held: False: nothing is to be checked. */
-static bool check(struct nacos_poll_watch *watch)
+static bool check(struct nacos_poll *poll)
 {
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer body = BUFFER_INIT;
 	int64_t now_ms = clock_monotonic_ms();
-	struct nacos_poll_slot *slot = find_unchecked(watch, now_ms);
-	uint64_t tick = ++watch->tick;
+	struct nacos_poll_slot *slot = find_unchecked(poll, now_ms);
+	uint64_t tick = ++poll->set->tick;
 	int error;
 
 	if (!slot)
@@ -305,68 +255,61 @@ static bool check(struct nacos_poll_watch *watch)
 	/* A hold that has just begun (again) needs another check. */
 	slot->check_at_ms = slot->begun_ms + NACOS_POLL_CHECK_DELAY_MS > now_ms ? slot->begun_ms + NACOS_POLL_CHECK_DELAY_MS
 								      : NACOS_POLL_NEVER;
-	if (nacos_poll_ask_slot(watch, slot, &question)) {
-		lose(watch, -ENOMEM);
+	if (nacos_poll_ask_slot(poll, slot, &question)) {
+		lose(poll, -ENOMEM);
 		return true;
 	}
-	error = ask(watch, &question, &body);
+	error = ask(poll, &question, &body);
 	if (error == 0) {
-		settle_check(watch, slot, &body, tick);
+		settle_check(poll, slot, &body, tick);
 	} else if (error == -EACCES || error == -EINVAL) {
-		nacos_poll_slot_distrust(watch, slot);
+		nacos_poll_slot_distrust(poll, slot);
 		slot->check_at_ms = clock_monotonic_ms() + CHECK_REFUSED_DELAY_MS;
-		nacos_poll_compare_all(watch);
+		nacos_poll_compare_all(poll);
 	}
 	return true;
 }
 
-/* With the lock held: asks anything, to see whether the server is there. False: it need not be. */
-static bool knock(struct nacos_poll_watch *watch)
+/* Is it time to ask anything, to see whether the server is there? */
+static bool must_knock(const struct nacos_poll *poll, int64_t now_ms)
 {
-	static const struct nacos_key probe = { "public", PROBE_NAME, PROBE_NAME };
+	if (!poll->is_reachable)
+		return now_ms >= poll->retry_at_ms;
+	return poll->set->wanted_count > 0 && now_ms >= poll->heard_at_ms + HEARTBEAT_MS;
+}
+
+/* About something that is watched, or else about nothing that anybody has. 0 or -ENOMEM. */
+static int ask_anything(struct nacos_poll *poll, struct nacos_poll_question *ret_question)
+{
+	const struct nacos_watch_part *part = poll->pending.first;
+
+	for (size_t i = 0; !part && i < NACOS_POLL_SLOTS_MAX; i++)
+		part = poll->slots[i].parts.first;
+	if (part)
+		return nacos_poll_ask_one(poll, part->entry->place, part->entry->md5,
+					  ((const struct nacos_poll_part *)part)->scope, ret_question);
+	cleanup_place struct place *probe = place_new("public", PROBE_NAME, PROBE_NAME);
+	return probe ? nacos_poll_ask_one(poll, probe, "", NACOS_WATCH_CONFIG, ret_question) : -ENOMEM;
+}
+
+/* With the lock held. False: it was not time for that. */
+static bool knock(struct nacos_poll *poll)
+{
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer body = BUFFER_INIT;
-	const struct nacos_poll_entry *entry = watch->pending.first;
-	int64_t now_ms = clock_monotonic_ms();
 	int error;
 
-	if (watch->is_reachable ? watch->table.count == 0 || now_ms < watch->heard_at_ms + HEARTBEAT_MS
-				: now_ms < watch->retry_at_ms)
+	if (!must_knock(poll, clock_monotonic_ms()))
 		return false;
-	for (size_t i = 0; !entry && i < NACOS_POLL_SLOTS_MAX; i++)
-		entry = watch->slots[i].entries.first;
-	if (entry)
-		error = nacos_poll_ask_one(watch, &entry->node.key, entry->md5, entry->scope, &question);
-	else
-		error = nacos_poll_ask_one(watch, &probe, "", NACOS_POLL_CONFIG, &question);
+	error = ask_anything(poll, &question);
 	if (error)
-		lose(watch, error);
+		lose(poll, error);
 	else
-		ask(watch, &question, &body);
+		ask(poll, &question, &body);
 	return true;
 }
 
 /* ---- time ---- */
-
-/* With the lock held: puts the lists in order as time goes by. */
-static void follow_time(struct nacos_poll_watch *watch)
-{
-	int64_t now_ms = clock_monotonic_ms();
-	struct nacos_poll_entry *entry, *next;
-
-	if (watch->is_reachable && now_ms >= watch->compare_at_ms)
-		nacos_poll_compare_all(watch);
-	if (now_ms < watch->resume_at_ms)
-		return;
-	watch->resume_at_ms = NACOS_POLL_NEVER;
-	for (entry = watch->waiting.first; entry; entry = next) {
-		next = entry->next;
-		if (entry->resume_at_ms <= now_ms)
-			nacos_poll_move(watch, entry, &watch->pending);
-		else if (entry->resume_at_ms < watch->resume_at_ms)
-			watch->resume_at_ms = entry->resume_at_ms;
-	}
-}
 
 static void lower(int64_t *due_ms, int64_t other_ms)
 {
@@ -374,137 +317,96 @@ static void lower(int64_t *due_ms, int64_t other_ms)
 		*due_ms = other_ms;
 }
 
-/* With the lock held: when there is something to do though nothing has happened. */
-static int64_t next_due_ms(const struct nacos_poll_watch *watch)
+/* With the lock held: puts the lists in order as time goes by. */
+static void follow_time(struct nacos_poll *poll)
 {
-	int64_t due_ms = watch->resume_at_ms;
+	int64_t now_ms = clock_monotonic_ms();
+	struct nacos_watch_part *watched, *next;
 
-	if (!watch->is_reachable) {
-		lower(&due_ms, watch->retry_at_ms);
+	if (poll->is_reachable && now_ms >= poll->compare_at_ms)
+		nacos_poll_compare_all(poll);
+	if (now_ms < poll->resume_at_ms)
+		return;
+	poll->resume_at_ms = NACOS_POLL_NEVER;
+	for (watched = poll->waiting.first; watched; watched = next) {
+		struct nacos_poll_part *part = nacos_poll_part_of(watched);
+
+		next = watched->next;
+		if (part->resume_at_ms <= now_ms)
+			nacos_poll_move(poll, part, &poll->pending);
+		else
+			lower(&poll->resume_at_ms, part->resume_at_ms);
+	}
+}
+
+/* With the lock held: when there is something to do though nothing has happened. */
+static int64_t next_due_ms(const struct nacos_poll *poll)
+{
+	int64_t due_ms = poll->resume_at_ms;
+
+	if (!poll->is_reachable) {
+		lower(&due_ms, poll->retry_at_ms);
 		return due_ms;
 	}
-	lower(&due_ms, watch->compare_at_ms);
-	if (watch->table.count > 0)
-		lower(&due_ms, watch->heard_at_ms + HEARTBEAT_MS);
+	lower(&due_ms, poll->compare_at_ms);
+	if (poll->set->wanted_count > 0)
+		lower(&due_ms, poll->heard_at_ms + HEARTBEAT_MS);
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++)
-		if (watch->slots[i].is_holding && watch->slots[i].entries.first)
-			lower(&due_ms, watch->slots[i].check_at_ms);
-	if (watch->ready.first)
-		lower(&due_ms, nacos_poll_gathered_at_ms(watch));
+		if (poll->slots[i].is_holding && poll->slots[i].parts.first)
+			lower(&due_ms, poll->slots[i].check_at_ms);
 	return due_ms;
 }
 
-/* ---- reports, with the lock held, which is given up meanwhile ---- */
+/* ---- reports ---- */
 
-static void report(struct nacos_poll_watch *watch, const struct nacos_key *key,
-		   void (*event)(void *arg, const struct nacos_key *key))
+/* There is no such watch: the callers are told, as soon as it is known whether the server is there at all. */
+static void answer_for_names(struct nacos_poll *poll)
 {
-	cleanup_free char *texts = malloc(nacos_key_size(key));
-	struct nacos_key copy;
-
-	/* Without memory: when it is compared again. */
-	if (!texts || !event)
+	if (has_grpc(poll) || (!poll->is_reachable && !poll->is_unsupported))
 		return;
-	nacos_key_place(key, texts, &copy);
-	pthread_mutex_unlock(&watch->lock);
-	event(watch->arg, &copy);
-	pthread_mutex_lock(&watch->lock);
-}
-
-static bool report_entry(struct nacos_poll_watch *watch)
-{
-	struct nacos_poll_entry *entry = watch->reports.first;
-
-	if (entry) {
-		nacos_poll_move(watch, entry, &watch->waiting);
-		entry->is_answered = false;
-		entry->resume_at_ms = clock_monotonic_ms() + NACOS_POLL_COMPARE_MS;
-		lower(&watch->resume_at_ms, entry->resume_at_ms);
-		report(watch, &entry->node.key, watch->events.changed);
-		return true;
-	}
-	entry = watch->new_refused.first;
-	if (!entry)
-		return false;
-	nacos_poll_move(watch, entry, &watch->refused);
-	if (!entry->is_reported_refused) {
-		entry->is_reported_refused = true;
-		report(watch, &entry->node.key, watch->events.refused);
-	}
-	return true;
-}
-
-static bool report_names(struct nacos_poll_watch *watch)
-{
-	struct nacos_poll_names *names = watch->namespaces;
-
-	/* When the server is not there, nobody can say anything. */
-	if (!watch->is_reachable && !watch->is_unsupported)
-		return false;
-	while (names && (!names->wanted || names->reported))
-		names = names->next;
-	if (!names)
-		return false;
-	names->reported = true;
-	pthread_mutex_unlock(&watch->lock);
-	/* It is not freed before this thread ends. */
-	if (watch->events.names_watched)
-		watch->events.names_watched(watch->arg, names->namespace_id, -EOPNOTSUPP);
-	pthread_mutex_lock(&watch->lock);
-	return true;
+	for (struct nacos_watch_names *names = poll->set->namespaces; names; names = names->next)
+		if (names->is_wanted && !names->is_settled)
+			nacos_watch_note_names(poll->set, names, -EOPNOTSUPP);
 }
 
 /* Is everything that could be watched? */
-static bool is_all_told(const struct nacos_poll_watch *watch)
+static bool is_all_told(const struct nacos_poll *poll)
 {
-	if (watch->pending.first || watch->new_refused.first || (watch->ready.first && !watch->is_full))
+	if (poll->pending.first || (poll->ready.first && !poll->is_full))
 		return false;
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++)
-		for (const struct nacos_poll_entry *entry = watch->slots[i].entries.first; entry; entry = entry->next)
-			if (!entry->told)
+		for (const struct nacos_watch_part *part = poll->slots[i].parts.first; part; part = part->next)
+			if (!((const struct nacos_poll_part *)part)->is_told)
 				return false;
 	return true;
 }
 
-static void report_live(struct nacos_poll_watch *watch)
+static void note_live(struct nacos_poll *poll)
 {
-	bool live = watch->live, good = watch->is_reachable;
+	bool is_good = poll->is_reachable;
 
 	for (size_t i = 0; i < NACOS_POLL_SLOTS_MAX; i++)
-		good = good && (watch->slots[i].failures < 2 || !watch->slots[i].entries.first);
-	if (!good)
-		live = false;
-	else if (!live)
-		live = is_all_told(watch);
-	if (live == watch->live)
-		return;
-	watch->live = live;
-	pthread_mutex_unlock(&watch->lock);
-	if (watch->events.live)
-		watch->events.live(watch->arg, live);
-	pthread_mutex_lock(&watch->lock);
+		is_good = is_good && (poll->slots[i].failures < 2 || !poll->slots[i].parts.first);
+	if (!is_good)
+		nacos_watch_note_live(&poll->feeder, false);
+	else if (!poll->feeder.is_live && is_all_told(poll))
+		nacos_watch_note_live(&poll->feeder, true);
 }
 
 /* ---- the thread ---- */
 
-void *nacos_poll_listen_run(void *arg)
+int64_t nacos_poll_listen(void *arg)
 {
-	struct nacos_poll_watch *watch = arg;
+	struct nacos_poll *poll = arg;
+	int64_t slot_due_ms, due_ms;
+	bool is_busy;
 
-	pthread_mutex_lock(&watch->lock);
-	while (!atomic_load(&watch->stop)) {
-		int reports = 0;
-		bool busy;
-
-		while (reports < REPORTS_AT_ONCE && (report_entry(watch) || report_names(watch)))
-			reports++;
-		follow_time(watch);
-		busy = knock(watch) || (watch->is_reachable && (prove(watch) || check(watch)));
-		nacos_poll_start_slot(watch);
-		report_live(watch);
-		if (!busy && reports == 0 && !watch->reports.first && !watch->new_refused.first)
-			nacos_poll_wait(watch, next_due_ms(watch));
-	}
-	pthread_mutex_unlock(&watch->lock);
-	return NULL;
+	follow_time(poll);
+	is_busy = knock(poll) || (poll->is_reachable && (prove(poll) || check(poll)));
+	slot_due_ms = nacos_poll_start_slot(poll);
+	answer_for_names(poll);
+	note_live(poll);
+	due_ms = next_due_ms(poll);
+	lower(&due_ms, slot_due_ms);
+	return is_busy ? WORKER_AT_ONCE : due_ms;
 }

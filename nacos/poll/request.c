@@ -1,5 +1,5 @@
 /*
- * The requests of the HTTP watch, as the servers want them (source: 1.4.8, 2.2.4, 3.0.3; measured: 1.4.1, 2.2.4, 3.1.0).
+ * The requests of the HTTP poll, as the servers want them (source: 1.4.8, 2.2.4, 3.0.3; measured: 1.4.1, 2.2.4, 3.1.0).
  *
  * The form field Listening-Configs is a row of records, percent-encoded as a whole:
  *
@@ -43,49 +43,49 @@ void nacos_poll_question_release(struct nacos_poll_question *question)
 	buffer_release(&question->form);
 }
 
-static int append_record(const struct nacos_generation *generation, const struct nacos_key *key, const char *md5,
+static int append_record(const struct nacos_generation *generation, const struct place *place, const char *md5,
 			 struct buffer *records)
 {
-	const char *namespace_id = nacos_generation_namespace_id(generation, key->namespace_id);
-	int error = buffer_append_format(records, "%s%c%s%c%s", key->data_id, FIELD_END, key->group, FIELD_END, md5);
+	const char *namespace_id = nacos_generation_namespace_id(generation, place_namespace_id(place));
+	int error = buffer_append_format(records, "%s%c%s%c%s", place_data_id(place), FIELD_END, place_group(place), FIELD_END, md5);
 
 	if (!error && namespace_id[0])
 		error = buffer_append_format(records, "%c%s", FIELD_END, namespace_id);
 	return error ? error : buffer_append_byte(records, RECORD_END);
 }
 
-static int append_scope(const struct nacos_features *features, const struct nacos_key *key,
-			enum nacos_poll_scope scope, struct nacos_poll_question *question)
+static int append_scope(const struct nacos_features *features, const struct place *place,
+			enum nacos_watch_scope scope, struct nacos_poll_question *question)
 {
 	struct buffer *query = &question->query;
-	const char *namespace_id = nacos_generation_namespace_id(features->generation, key->namespace_id);
+	const char *namespace_id = nacos_generation_namespace_id(features->generation, place_namespace_id(place));
 	int error = 0;
 
 	if (namespace_id[0])
 		error = form_append(query, "tenant", namespace_id);
-	if (!error && scope != NACOS_POLL_NAMESPACE)
-		error = form_append(query, "group", key->group);
-	if (!error && scope == NACOS_POLL_CONFIG)
-		error = form_append(query, "dataId", key->data_id);
-	if (!error && scope == NACOS_POLL_GROUP && !features->checks_names)
+	if (!error && scope != NACOS_WATCH_NAMESPACE)
+		error = form_append(query, "group", place_group(place));
+	if (!error && scope == NACOS_WATCH_CONFIG)
+		error = form_append(query, "dataId", place_data_id(place));
+	if (!error && scope == NACOS_WATCH_GROUP && !features->checks_names)
 		error = form_append(query, "dataId", "*");
 	/* The official client signs nothing where no group is named. */
-	if (!error && scope != NACOS_POLL_NAMESPACE)
-		error = buffer_append_text(&question->namespace_id, key->namespace_id);
-	if (!error && scope != NACOS_POLL_NAMESPACE)
-		error = buffer_append_text(&question->group, key->group);
+	if (!error && scope != NACOS_WATCH_NAMESPACE)
+		error = buffer_append_text(&question->namespace_id, place_namespace_id(place));
+	if (!error && scope != NACOS_WATCH_NAMESPACE)
+		error = buffer_append_text(&question->group, place_group(place));
 	return error;
 }
 
-int nacos_poll_ask_one(struct nacos_poll_watch *watch, const struct nacos_key *key, const char *md5,
-		       enum nacos_poll_scope scope, struct nacos_poll_question *ret_question)
+int nacos_poll_ask_one(struct nacos_poll *poll, const struct place *place, const char *md5,
+		       enum nacos_watch_scope scope, struct nacos_poll_question *ret_question)
 {
-	struct nacos_features features = nacos_client_features(watch->client);
+	struct nacos_features features = nacos_client_features(poll->client);
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer records = BUFFER_INIT;
 
-	if (append_record(features.generation, key, md5, &records) ||
-	    append_scope(&features, key, scope, &question) ||
+	if (append_record(features.generation, place, md5, &records) ||
+	    append_scope(&features, place, scope, &question) ||
 	    form_append_bytes(&question.form, "Listening-Configs", records.data, records.size))
 		return -ENOMEM;
 	*ret_question = question;
@@ -93,23 +93,23 @@ int nacos_poll_ask_one(struct nacos_poll_watch *watch, const struct nacos_key *k
 	return 0;
 }
 
-int nacos_poll_ask_slot(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot,
+int nacos_poll_ask_slot(struct nacos_poll *poll, struct nacos_poll_slot *slot,
 			struct nacos_poll_question *ret_question)
 {
-	struct nacos_features features = nacos_client_features(watch->client);
+	struct nacos_features features = nacos_client_features(poll->client);
 	cleanup_nacos_poll_question struct nacos_poll_question question = { 0 };
 	cleanup_buffer struct buffer records = BUFFER_INIT;
-	struct nacos_poll_entry *entry, *next;
+	struct nacos_watch_part *part, *next;
 
-	for (entry = slot->entries.first; entry; entry = next) {
-		next = entry->next;
+	for (part = slot->parts.first; part; part = next) {
+		next = part->next;
 		if (records.size > RECORDS_SIZE_MAX)
-			nacos_poll_move(watch, entry, &watch->ready);
-		else if (append_record(features.generation, &entry->node.key, entry->md5, &records))
+			nacos_poll_move(poll, nacos_poll_part_of(part), &poll->ready);
+		else if (append_record(features.generation, part->entry->place, part->entry->md5, &records))
 			return -ENOMEM;
 	}
-	entry = slot->entries.first;
-	if (append_scope(&features, &entry->node.key, entry->scope, &question) ||
+	part = slot->parts.first;
+	if (append_scope(&features, part->entry->place, nacos_poll_part_of(part)->scope, &question) ||
 	    form_append_bytes(&question.form, "Listening-Configs", records.data, records.size))
 		return -ENOMEM;
 	*ret_question = question;
@@ -118,7 +118,7 @@ int nacos_poll_ask_slot(struct nacos_poll_watch *watch, struct nacos_poll_slot *
 }
 
 struct patience {
-	struct nacos_poll_watch *watch;
+	struct nacos_poll *poll;
 	struct nacos_poll_slot *slot;
 };
 
@@ -127,10 +127,10 @@ static bool is_over(void *arg)
 	const struct patience *patience = arg;
 	struct nacos_poll_slot *slot = patience->slot;
 
-	if (atomic_load(&patience->watch->stop))
+	if (worker_is_stopped(&patience->poll->listener))
 		return true;
 	return slot && (atomic_load(&slot->leave) ||
-			nacos_hosts_current(patience->watch->client) != slot->host);
+			nacos_hosts_current(patience->poll->client) != slot->host);
 }
 
 static int judge(const struct http_answer *answer, const char *what, struct call *call)
@@ -151,7 +151,7 @@ static int judge(const struct http_answer *answer, const char *what, struct call
 	}
 }
 
-int nacos_poll_send(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot,
+int nacos_poll_send(struct nacos_poll *poll, struct nacos_poll_slot *slot,
 		    const struct nacos_poll_question *question, struct buffer *ret_body)
 {
 	/* Has been the same since 1.0; 3.x still has it, among what its operators can switch off. */
@@ -159,7 +159,7 @@ int nacos_poll_send(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot
 	static const char *const hold_headers[] = { HOLD_HEADER, NULL };
 	static const char *const check_headers[] = { HOLD_HEADER, NO_HOLD_HEADER, NULL };
 	cleanup_http_answer struct http_answer answer = { 0 };
-	struct patience patience = { watch, slot };
+	struct patience patience = { poll, slot };
 	struct nacos_request request = {
 		.api = &listen,
 		.what = "listening for changes",
@@ -178,7 +178,7 @@ int nacos_poll_send(struct nacos_poll_watch *watch, struct nacos_poll_slot *slot
 	call_start(&call, slot ? HOLD_TIMEOUT_MS : CHECK_TIMEOUT_MS);
 	call.interrupted = is_over;
 	call.interrupted_arg = &patience;
-	error = nacos_request_send_simple(watch->client, &request, &call, &answer);
+	error = nacos_request_send_simple(poll->client, &request, &call, &answer);
 	if (!error)
 		error = judge(&answer, request.what, &call);
 	if (error && error != -EINTR)

@@ -15,12 +15,13 @@
 
 #include "nacos/grpc/config.h"
 #include "nacos/grpc/identity.h"
+#include "nacos/http/config.h"
 
 #define WARM_UP_CALLS 200
 
 static struct nacos_client *client;
 static struct nacos_grpc *grpc; /* NULL: over HTTP */
-static struct nacos_key key;
+static struct place *place;
 static int calls_per_thread;
 
 static double now_us(clockid_t clock)
@@ -43,7 +44,7 @@ static void query(void)
 	struct call call;
 
 	call_start(&call, 20000);
-	if (grpc ? nacos_grpc_config_get(grpc, &key, &call, &config) : nacos_config_get(client, &key, &call, &config))
+	if (grpc ? nacos_grpc_config_get(grpc, place, &call, &config) : nacos_config_get(client, place, &call, &config))
 		fail(&call);
 }
 
@@ -122,12 +123,13 @@ int main(int argc, char **argv)
 		fail(&call);
 	if (!strcmp(argv[8], "grpc"))
 		connect_grpc(&host);
-	key = (struct nacos_key){ argv[5], argv[6], argv[7] };
+	place = place_new(argv[5], argv[6], argv[7]);
 	calls_per_thread = atoi(argv[10]) / atoi(argv[9]);
 	for (int i = 0; i < WARM_UP_CALLS; i++)
 		query();
 	measure(atoi(argv[9]));
 	nacos_grpc_free(grpc);
+	place_drop(place);
 	nacos_client_free(client);
 	return 0;
 }

@@ -251,7 +251,7 @@ static int connect_client(struct nacos_client *client, char reason[CALL_REASON_S
 	return error;
 }
 
-static const struct nacos_key key = { "dev", "G", "a.yaml" };
+static struct place *place; /* dev/G/a.yaml */
 
 static int get(struct nacos_client *client, int64_t timeout_ms)
 {
@@ -259,7 +259,7 @@ static int get(struct nacos_client *client, int64_t timeout_ms)
 	struct call call;
 
 	call_start(&call, timeout_ms);
-	return nacos_config_get(client, &key, &call, &config);
+	return nacos_config_get(client, place, &call, &config);
 }
 
 static int publish(struct nacos_client *client, const char *cas_md5, bool *ret_uncertain)
@@ -268,7 +268,7 @@ static int publish(struct nacos_client *client, const char *cas_md5, bool *ret_u
 	struct call call;
 
 	call_start(&call, 3000);
-	return nacos_config_publish(client, &key, &text, &call, ret_uncertain);
+	return nacos_config_publish(client, place, &text, &call, ret_uncertain);
 }
 
 /* A 3.x server where all goes well. */
@@ -339,7 +339,7 @@ static struct reply reply_as_old(struct server *server, const char *method, cons
 
 static void test_requests_are_what_2x_wants(void **state)
 {
-	static const struct nacos_key public_key = { "public", "G", "a" };
+	cleanup_place struct place *public_place = place_new("public", "G", "a");
 	struct nacos_config config;
 	struct nacos_client *client;
 	struct server server;
@@ -357,7 +357,7 @@ static void test_requests_are_what_2x_wants(void **state)
 	assert_int_equal(get(client, 3000), 0);
 	assert_true(head_has(&server, "GET /nacos/v1/cs/configs?show=all&dataId=a.yaml&group=G&tenant=dev "));
 	call_start(&call, 3000);
-	assert_int_equal(nacos_config_get_detail(client, &public_key, &call, &config), 0);
+	assert_int_equal(nacos_config_get_detail(client, public_place, &call, &config), 0);
 	assert_true(head_has(&server, "?show=all&dataId=a&group=G "));
 	nacos_config_release(&config);
 
@@ -756,7 +756,7 @@ static void test_a_beta_is_not_the_config(void **state)
 	client = new_client(&server.port, 1, "bob");
 	assert_int_equal(connect_client(client, NULL), 0);
 	call_start(&call, 3000);
-	assert_int_equal(nacos_config_get(client, &key, &call, &config), 0);
+	assert_int_equal(nacos_config_get(client, place, &call, &config), 0);
 	assert_string_equal(config.content.data, "hello");
 	nacos_client_free(client);
 	stop_server(&server);
@@ -864,7 +864,7 @@ static void test_size_limit_is_exact(void **state)
 	client = new_client(&server.port, 1, "bob");
 	assert_int_equal(connect_client(client, NULL), 0);
 	call_start(&call, 3000);
-	assert_int_equal(nacos_config_publish(client, &key, &text, &call, &uncertain), -EFBIG);
+	assert_int_equal(nacos_config_publish(client, place, &text, &call, &uncertain), -EFBIG);
 	assert_false(uncertain);
 	assert_int_equal(server.publishes, 0);
 	nacos_client_free(client);
@@ -897,7 +897,7 @@ static void test_waiting_ends_with_the_call(void **state)
 	interrupt_ms = clock_monotonic_ms() + 300;
 	call.interrupted = is_interrupted;
 	call.interrupted_arg = &interrupt_ms;
-	assert_int_equal(nacos_config_get(client, &key, &call, &config), -EINTR);
+	assert_int_equal(nacos_config_get(client, place, &call, &config), -EINTR);
 	nacos_client_free(client);
 	stop_server(&server);
 }
@@ -944,5 +944,8 @@ int main(void)
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
-	return cmocka_run_group_tests(tests, make_password_file, remove_password_file);
+	place = place_new("dev", "G", "a.yaml");
+	int failed = cmocka_run_group_tests(tests, make_password_file, remove_password_file);
+	place_drop(place);
+	return failed;
 }

@@ -20,7 +20,7 @@
 #define TOKEN_INVALID "{\"resultCode\":500,\"errorCode\":403,\"message\":\"token invalid!\"}"
 #define NO_RIGHT "{\"resultCode\":500,\"errorCode\":403,\"message\":\"authorization failed!\"}"
 
-static const struct nacos_key key = { "public", "G", "a.txt" };
+static struct place *place; /* public/G/a.txt */
 
 static void connect_to(struct fake *fakes[], size_t count, nacos_grpc_get_headers *get_headers,
 		       void *arg, struct nacos_grpc **ret_grpc)
@@ -73,7 +73,7 @@ static int get(struct fixture *fixture)
 	int error;
 
 	call_start(&fixture->call, FAKE_TIMEOUT_MS);
-	error = nacos_grpc_config_get(fixture->grpc, &key, &fixture->call, &config);
+	error = nacos_grpc_config_get(fixture->grpc, place, &fixture->call, &config);
 	if (!error)
 		assert_string_equal(config.content.data, "hello");
 	return error;
@@ -84,7 +84,7 @@ static int publish(struct fixture *fixture, bool *ret_uncertain)
 	const struct nacos_publish text = { .content = "x", .size = 1 };
 
 	call_start(&fixture->call, FAKE_TIMEOUT_MS);
-	return nacos_grpc_config_publish(fixture->grpc, &key, &text, &fixture->call, ret_uncertain);
+	return nacos_grpc_config_publish(fixture->grpc, place, &text, &fixture->call, ret_uncertain);
 }
 
 /* ---- becoming ready ---- */
@@ -168,7 +168,7 @@ static void expect_no_connection(struct fake *fake, int error, const char *words
 	assert_non_null(strstr(call.reason, words));
 	/* Who asks during the pause need not wait. */
 	call_start(&call, FAKE_TIMEOUT_MS);
-	assert_int_equal(nacos_grpc_config_remove(grpc, &key, &call), error);
+	assert_int_equal(nacos_grpc_config_remove(grpc, place, &call), error);
 	assert_non_null(strstr(call.reason, "config public/G/a.txt"));
 	assert_non_null(strstr(call.reason, words));
 	nacos_grpc_free(grpc);
@@ -298,7 +298,7 @@ static void test_what_answers_mean(void **state)
 		assert_int_equal(publish(fixture, &uncertain), expected[i].publish);
 		assert_int_equal(uncertain, expected[i].uncertain);
 		call_start(&fixture->call, FAKE_TIMEOUT_MS);
-		assert_int_equal(nacos_grpc_config_check_write(fixture->grpc, &key, &fixture->call),
+		assert_int_equal(nacos_grpc_config_check_write(fixture->grpc, place, &fixture->call),
 				 expected[i].check_write);
 	}
 	finish(fixture);
@@ -333,13 +333,13 @@ static void test_what_is_too_large_is_not_sent(void **state)
 	memset(content, 'x', text.size);
 	text.content = content;
 	assert_int_equal(
-		nacos_grpc_config_publish(fixture->grpc, &key, &text, &fixture->call, &uncertain),
+		nacos_grpc_config_publish(fixture->grpc, place, &text, &fixture->call, &uncertain),
 		-EFBIG);
 	assert_false(uncertain);
 	/* Just under the limit. */
 	text.size -= 4096;
 	assert_int_equal(
-		nacos_grpc_config_publish(fixture->grpc, &key, &text, &fixture->call, &uncertain),
+		nacos_grpc_config_publish(fixture->grpc, place, &text, &fixture->call, &uncertain),
 		0);
 	assert_int_equal(fake_count(&fixture->fake, "ConfigPublishRequest", NULL), 1);
 	free(content);
@@ -361,7 +361,7 @@ static void test_every_byte_of_a_content_is_written_as_json(void **state)
 
 	(void)state;
 	assert_int_equal(
-		nacos_grpc_config_publish(fixture->grpc, &key, &text, &fixture->call, &uncertain),
+		nacos_grpc_config_publish(fixture->grpc, place, &text, &fixture->call, &uncertain),
 		0);
 	assert_int_equal(
 		fake_count(&fixture->fake, "ConfigPublishRequest",
@@ -468,7 +468,7 @@ static void test_a_silent_server_is_given_up(void **state)
 	fixture->fake.is_deaf = true;
 	pthread_mutex_unlock(&fixture->fake.lock);
 	call_start(&fixture->call, 20000);
-	assert_int_equal(nacos_grpc_config_remove(fixture->grpc, &key, &fixture->call), -ETIMEDOUT);
+	assert_int_equal(nacos_grpc_config_remove(fixture->grpc, place, &fixture->call), -ETIMEDOUT);
 	nacos_grpc_get_status(fixture->grpc, &status);
 	assert_false(status.ready);
 	assert_non_null(strstr(status.reason, "no answer in time"));
@@ -561,14 +561,14 @@ static void test_a_caller_may_give_up(void **state)
 	assert_int_equal(get(fixture), 0);
 	atomic_store(&fixture->fake.script, FAKE_NOTHING);
 	call_start(&fixture->call, 150);
-	assert_int_equal(nacos_grpc_config_remove(fixture->grpc, &key, &fixture->call), -ETIMEDOUT);
+	assert_int_equal(nacos_grpc_config_remove(fixture->grpc, place, &fixture->call), -ETIMEDOUT);
 
 	call_start(&fixture->call, 60000);
 	fixture->call.interrupted = is_interrupted;
 	fixture->call.interrupted_arg = &interrupted;
 	pthread_create(&thread, NULL, interrupt_soon, &interrupted);
 	assert_int_equal(
-		nacos_grpc_config_publish(fixture->grpc, &key, &text, &fixture->call, &uncertain),
+		nacos_grpc_config_publish(fixture->grpc, place, &text, &fixture->call, &uncertain),
 		-EINTR);
 	assert_true(uncertain);
 	pthread_join(thread, NULL);
@@ -588,7 +588,7 @@ static void *get_in_thread(void *arg)
 	struct call call;
 
 	call_start(&call, FAKE_TIMEOUT_MS);
-	return (void *)(intptr_t)nacos_grpc_config_get(arg, &key, &call, &config);
+	return (void *)(intptr_t)nacos_grpc_config_get(arg, place, &call, &config);
 }
 
 static void test_no_more_than_so_many_at_once(void **state)
@@ -712,5 +712,8 @@ int main(void)
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	place = place_new("public", "G", "a.txt");
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	place_drop(place);
+	return failed;
 }

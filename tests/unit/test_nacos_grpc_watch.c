@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "nacos/grpc/watch.h"
+#include "nacos/grpc/grpc.h"
+#include "nacos/watch.h"
 #include "tests/unit/nacos_peer.h"
 #include "util/log.h"
 
@@ -21,6 +22,7 @@
 
 struct fixture {
 	struct fake fake;
+	struct nacos_watch *watch;
 	struct nacos_grpc *grpc;
 
 	pthread_mutex_t lock;
@@ -43,22 +45,22 @@ static void add_event(const char *what, const char *namespace_id, const char *gr
 	pthread_mutex_unlock(&current->lock);
 }
 
-static void on_changed(void *arg, const struct nacos_key *key)
+static void on_changed(void *arg, struct place *place)
 {
 	(void)arg;
-	add_event("changed", key->namespace_id, key->group, key->data_id);
+	add_event("changed", place_namespace_id(place), place_group(place), place_data_id(place));
 }
 
-static void on_refused(void *arg, const struct nacos_key *key)
+static void on_refused(void *arg, struct place *place)
 {
 	(void)arg;
-	add_event("refused", key->namespace_id, key->group, key->data_id);
+	add_event("refused", place_namespace_id(place), place_group(place), place_data_id(place));
 }
 
-static void on_named(void *arg, const struct nacos_key *key, bool exists)
+static void on_named(void *arg, struct place *place, bool exists)
 {
 	(void)arg;
-	add_event(exists ? "appeared" : "vanished", key->namespace_id, key->group, key->data_id);
+	add_event(exists ? "appeared" : "vanished", place_namespace_id(place), place_group(place), place_data_id(place));
 }
 
 static void on_names_watched(void *arg, const char *namespace_id, int error)
@@ -124,7 +126,7 @@ static void start(const char *version, bool negotiates, bool has_fuzzy_watch,
 		on_changed, on_refused, on_named, on_names_watched, on_live,
 	};
 	struct nacos_host host = { (char *)(uintptr_t) "127.0.0.1", 0 };
-	struct nacos_grpc_options options = { .hosts = &host, .host_count = 1, .events = &events };
+	struct nacos_grpc_options options = { .hosts = &host, .host_count = 1 };
 
 	current = calloc(1, sizeof(*current));
 	pthread_mutex_init(&current->lock, NULL);
@@ -134,12 +136,18 @@ static void start(const char *version, bool negotiates, bool has_fuzzy_watch,
 	fake_start(&current->fake);
 	host.port = current->fake.port - 1000;
 	nacos_features_from_version(version, &options.features);
+	assert_int_equal(nacos_watch_new(&current->watch), 0);
+	nacos_watch_set_events(current->watch, &events, NULL);
+	assert_int_equal(nacos_watch_start(current->watch), 0);
+	options.watch = current->watch;
 	assert_int_equal(nacos_grpc_new(&options, &current->grpc), 0);
 }
 
 static void finish(void)
 {
+	nacos_watch_stop(current->watch);
 	nacos_grpc_free(current->grpc);
+	nacos_watch_free(current->watch);
 	fake_stop(&current->fake);
 	pthread_mutex_destroy(&current->lock);
 	free(current);
@@ -155,16 +163,23 @@ static void set_answer(const char *answer)
 
 static void watch(const char *namespace_id, const char *group, const char *data_id, const char *md5)
 {
-	const struct nacos_key key = { namespace_id, group, data_id };
+	cleanup_place struct place *place = place_new(namespace_id, group, data_id);
 
-	assert_int_equal(nacos_grpc_watch(current->grpc, &key, md5), 0);
+	assert_int_equal(nacos_watch_add(current->watch, place, md5), 0);
+}
+
+static void unwatch(const char *namespace_id, const char *group, const char *data_id)
+{
+	cleanup_place struct place *place = place_new(namespace_id, group, data_id);
+
+	nacos_watch_remove(current->watch, place);
 }
 
 static bool is_watched(const char *namespace_id, const char *group, const char *data_id)
 {
-	const struct nacos_key key = { namespace_id, group, data_id };
+	cleanup_place struct place *place = place_new(namespace_id, group, data_id);
 
-	return nacos_grpc_is_watched(current->grpc, &key);
+	return nacos_watch_tells(current->watch, place);
 }
 
 #define LISTEN "ConfigBatchListenRequest"
@@ -256,7 +271,7 @@ static void test_everything_is_told_again_after_a_lost_connection(void **state)
 	assert_int_equal(nacos_grpc_start(current->grpc), 0);
 	assert_true(wait_for_event("live //", 1));
 	watch("dev", "G", "a", MD5_B);
-	nacos_grpc_unwatch(current->grpc, &(struct nacos_key){ "dev", "G", "gone" });
+	unwatch("dev", "G", "gone");
 	assert_true(fake_wait(&current->fake, LISTEN, "\"listen\":false", 1));
 
 	set_answer("{\"resultCode\":200,\"changedConfigs\":[{\"dataId\":\"a\",\"group\":\"G\","
@@ -280,8 +295,8 @@ static void test_what_is_not_watched_is_not_reported(void **state)
 	watch("dev", "G", "b", MD5_A);
 	assert_int_equal(nacos_grpc_start(current->grpc), 0);
 	assert_true(wait_for_event("live //", 1));
-	nacos_grpc_unwatch(current->grpc, &(struct nacos_key){ "dev", "G", "a" });
-	nacos_grpc_unwatch(current->grpc, &(struct nacos_key){ "dev", "G", "never" });
+	unwatch("dev", "G", "a");
+	unwatch("dev", "G", "never");
 	assert_true(fake_wait(&current->fake, LISTEN, "\"listen\":false", 1));
 	fake_push(&current->fake, "ConfigChangeNotifyRequest",
 		  "{\"dataId\":\"a\",\"group\":\"G\",\"tenant\":\"dev\"}");
@@ -335,7 +350,7 @@ static void test_narrow_rights(void **state)
 	assert_int_equal(count_events("refused dev/G2/mine"), 0);
 	/* The namespace, two groups, two configs. */
 	assert_int_equal(fake_count(&current->fake, LISTEN, NULL), 5);
-	nacos_grpc_get_watch_counts(current->grpc, &counts);
+	nacos_watch_count(current->watch, &counts);
 	assert_int_equal(counts.watched, 4);
 	assert_int_equal(counts.waiting, 0);
 	assert_int_equal(counts.refused, 1);
@@ -389,7 +404,7 @@ static void test_names_that_come_and_go(void **state)
 {
 	(void)state;
 	start("3.1.0", true, true, reply_listening);
-	assert_int_equal(nacos_grpc_watch_names(current->grpc, "dev"), 0);
+	assert_int_equal(nacos_watch_add_names(current->watch, "dev"), 0);
 	assert_int_equal(nacos_grpc_start(current->grpc), 0);
 	assert_true(wait_for_event("names dev/0/", 1));
 	assert_int_equal(fake_count(&current->fake, "ConfigFuzzyWatchRequest",
@@ -419,7 +434,7 @@ static void test_names_that_come_and_go(void **state)
 	/* After a lost connection all has to be compared. */
 	atomic_store(&current->fake.hang_up, true);
 	assert_true(wait_for_event("names dev/0/", 2));
-	nacos_grpc_unwatch_names(current->grpc, "dev");
+	nacos_watch_remove_names(current->watch, "dev");
 	assert_true(fake_wait(&current->fake, "ConfigFuzzyWatchRequest", "CANCEL_WATCH", 1));
 	assert_int_equal(count_events("names dev/0/"), 2);
 	finish();
@@ -429,7 +444,7 @@ static void expect_names_error(const char *answer, bool has_fuzzy_watch, const c
 {
 	start("3.1.0", true, has_fuzzy_watch, reply_listening);
 	current->names_answer = answer;
-	assert_int_equal(nacos_grpc_watch_names(current->grpc, "dev"), 0);
+	assert_int_equal(nacos_watch_add_names(current->watch, "dev"), 0);
 	assert_int_equal(nacos_grpc_start(current->grpc), 0);
 	assert_true(wait_for_event(event, 1));
 	finish();

@@ -64,7 +64,8 @@ struct server {
 struct fixture {
 	struct server server;
 	struct nacos_client *client;
-	struct nacos_poll_watch *watch;
+	struct nacos_watch *watch;
+	struct nacos_poll *poll;
 
 	pthread_mutex_t lock;
 	char events[EVENTS_MAX][64];
@@ -352,27 +353,27 @@ static void add_event(const char *what, const char *name)
 	pthread_mutex_unlock(&current->lock);
 }
 
-static void on_changed(void *arg, const struct nacos_key *key)
+static void on_changed(void *arg, struct place *place)
 {
 	char name[48], md5[40];
 
 	(void)arg;
-	snprintf(name, sizeof(name), "%s/%s/%s", key->namespace_id, key->group, key->data_id);
+	snprintf(name, sizeof(name), "%s/%s/%s", place_namespace_id(place), place_group(place), place_data_id(place));
 	add_event("changed", name);
 	if (!current->fetches)
 		return;
 	pthread_mutex_lock(&current->server.lock);
 	snprintf(md5, sizeof(md5), "%s", find_md5(&current->server, name));
 	pthread_mutex_unlock(&current->server.lock);
-	assert_int_equal(nacos_poll_watch(current->watch, key, md5), 0);
+	assert_int_equal(nacos_watch_add(current->watch, place, md5), 0);
 }
 
-static void on_refused(void *arg, const struct nacos_key *key)
+static void on_refused(void *arg, struct place *place)
 {
 	char name[48];
 
 	(void)arg;
-	snprintf(name, sizeof(name), "%s/%s/%s", key->namespace_id, key->group, key->data_id);
+	snprintf(name, sizeof(name), "%s/%s/%s", place_namespace_id(place), place_group(place), place_data_id(place));
 	add_event("refused", name);
 }
 
@@ -430,12 +431,15 @@ static void prepare(void)
 	assert_int_equal(nacos_client_new(&options, &current->client), 0);
 	call_start(&call, 5000);
 	assert_int_equal(nacos_client_connect(current->client, &call), 0);
-	assert_int_equal(nacos_poll_watch_new(current->client, &events, NULL, &current->watch), 0);
+	assert_int_equal(nacos_watch_new(&current->watch), 0);
+	nacos_watch_set_events(current->watch, &events, NULL);
+	assert_int_equal(nacos_poll_new(current->client, current->watch, &current->poll), 0);
 }
 
 static void start(void)
 {
-	assert_int_equal(nacos_poll_watch_start(current->watch), 0);
+	assert_int_equal(nacos_watch_start(current->watch), 0);
+	assert_int_equal(nacos_poll_start(current->poll), 0);
 }
 
 /* Also measures: an unmount must not wait for a hold. */
@@ -443,7 +447,9 @@ static void finish(void)
 {
 	int64_t begun_ms = clock_monotonic_ms();
 
-	nacos_poll_watch_free(current->watch);
+	nacos_watch_stop(current->watch);
+	nacos_poll_free(current->poll);
+	nacos_watch_free(current->watch);
 	assert_true(clock_monotonic_ms() - begun_ms < 1000);
 	nacos_client_free(current->client);
 	stop_server(&current->server);
@@ -454,16 +460,16 @@ static void finish(void)
 
 static void watch(const char *namespace_id, const char *group, const char *data_id, const char *md5)
 {
-	const struct nacos_key key = { namespace_id, group, data_id };
+	cleanup_place struct place *place = place_new(namespace_id, group, data_id);
 
-	assert_int_equal(nacos_poll_watch(current->watch, &key, md5), 0);
+	assert_int_equal(nacos_watch_add(current->watch, place, md5), 0);
 }
 
 static bool is_watched(const char *namespace_id, const char *group, const char *data_id)
 {
-	const struct nacos_key key = { namespace_id, group, data_id };
+	cleanup_place struct place *place = place_new(namespace_id, group, data_id);
 
-	return nacos_poll_is_watched(current->watch, &key);
+	return nacos_watch_tells(current->watch, place);
 }
 
 static bool wait_until_watched(const char *namespace_id, const char *group, const char *data_id)
@@ -624,7 +630,6 @@ static void test_own_md5_is_no_news(void **state)
 /* A caller that finds the same again and again, because another node lags, is not driven round and round. */
 static void test_same_md5_is_asked_seldom(void **state)
 {
-	const struct nacos_key key = { "dev", "G", "a" };
 	struct nacos_watch_counts counts;
 	int64_t end_ms;
 
@@ -636,14 +641,14 @@ static void test_same_md5_is_asked_seldom(void **state)
 	start();
 	end_ms = clock_monotonic_ms() + 1800;
 	while (clock_monotonic_ms() < end_ms) {
-		assert_int_equal(nacos_poll_watch(current->watch, &key, MD5_A), 0);
+		watch("dev", "G", "a", MD5_A);
 		usleep(20000);
 	}
 	assert_in_range(count_events("changed dev/G/a"), 1, 2);
 	assert_false(is_watched("dev", "G", "a"));
 	assert_true(is_watched("dev", "G", "b"));
 	assert_in_range(server_number(&current->server.holds), 1, 8);
-	nacos_poll_get_watch_counts(current->watch, &counts);
+	nacos_watch_count(current->watch, &counts);
 	assert_int_equal(counts.watched, 2);
 	assert_int_equal(counts.waiting, 1);
 	assert_int_equal(counts.refused, 0);
@@ -712,7 +717,7 @@ static void test_storm(void **state)
 static void test_many(void **state)
 {
 	struct nacos_watch_counts counts;
-	const struct nacos_key key = { "dev", "G", "n6999" };
+	cleanup_place struct place *place = place_new("dev", "G", "n6999");
 
 	(void)state;
 	prepare();
@@ -726,9 +731,9 @@ static void test_many(void **state)
 	assert_true(wait_for_event("live ", 1));
 	assert_true(is_watched("dev", "G", "n6999"));
 	assert_int_equal(server_number(&current->server.held_now), 3);
-	nacos_poll_unwatch(current->watch, &key);
+	nacos_watch_remove(current->watch, place);
 	assert_false(is_watched("dev", "G", "n6999"));
-	nacos_poll_get_watch_counts(current->watch, &counts);
+	nacos_watch_count(current->watch, &counts);
 	assert_int_equal(counts.watched, 6999);
 	assert_int_equal(counts.waiting, 0);
 	finish();
@@ -761,7 +766,7 @@ static void test_refused(void **state)
 	assert_true(wait_for_event("refused dev/G/a", 1));
 	assert_true(wait_for_event("live ", 1));
 	assert_false(is_watched("dev", "G", "a"));
-	nacos_poll_get_watch_counts(current->watch, &counts);
+	nacos_watch_count(current->watch, &counts);
 	assert_int_equal(counts.refused, 1);
 	assert_int_equal(server_number(&current->server.holds), 0);
 	finish();
@@ -819,7 +824,7 @@ static void test_lost_and_found(void **state)
 	(void)state;
 	prepare();
 	watch("dev", "G", "a", "");
-	assert_int_equal(nacos_poll_watch_names(current->watch, "dev"), 0);
+	assert_int_equal(nacos_watch_add_names(current->watch, "dev"), 0);
 	start();
 	assert_true(wait_for_event("live ", 1));
 	assert_true(wait_for_event("names dev", 1));
@@ -868,7 +873,7 @@ static void test_no_such_api(void **state)
 	prepare();
 	current->server.status = 410;
 	watch("dev", "G", "a", "");
-	assert_int_equal(nacos_poll_watch_names(current->watch, "dev"), 0);
+	assert_int_equal(nacos_watch_add_names(current->watch, "dev"), 0);
 	start();
 	assert_true(wait_for_event("names dev", 1));
 	usleep(300000);
@@ -934,15 +939,19 @@ static void test_free_while_the_server_hangs(void **state)
 static int read_all(const char *text, char *ret_names, size_t size)
 {
 	cleanup_buffer struct buffer body = BUFFER_INIT;
-	struct nacos_key key;
+	struct place *place;
 	size_t offset = 0, length = 0;
 	int found;
 
 	assert_int_equal(buffer_append_text(&body, text), 0);
 	ret_names[0] = '\0';
-	while ((found = nacos_poll_answer_next(&body, &offset, &key)) > 0)
-		length += (size_t)snprintf(ret_names + length, size - length, "[%s/%s/%s]", key.namespace_id, key.group,
-					   key.data_id);
+	while ((found = nacos_poll_answer_next(&body, &offset, &place)) > 0) {
+		char name[PLACE_TEXT_SIZE];
+
+		length += (size_t)snprintf(ret_names + length, size - length, "[%s]",
+					   place_format(place, name, sizeof(name)));
+		place_drop(place);
+	}
 	return found;
 }
 

@@ -118,6 +118,19 @@ static void test_what_wakes_it_at_work_is_not_lost(void **state)
 	end(&job);
 }
 
+/* The lock is its owner's, not the worker's. */
+static void test_a_busy_one_lets_others_have_the_lock(void **state)
+{
+	struct job job = { .pause_ms = 0 };
+
+	(void)state;
+	begin(&job);
+	assert_int_equal(worker_start(&job.worker, work, &job), 0);
+	for (unsigned i = 1; i < 20; i++)
+		assert_true(wait_for_calls(&job, i));
+	end(&job);
+}
+
 static void test_it_ends_at_work(void **state)
 {
 	struct job job = { .pause_ms = 0, .is_slow = true };
@@ -147,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_it_works_once_and_when_woken),
 		cmocka_unit_test(test_it_works_when_it_is_due),
 		cmocka_unit_test(test_what_wakes_it_at_work_is_not_lost),
+		cmocka_unit_test(test_a_busy_one_lets_others_have_the_lock),
 		cmocka_unit_test(test_it_ends_at_work),
 		cmocka_unit_test(test_one_that_never_began_ends_too),
 	};

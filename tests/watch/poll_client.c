@@ -20,16 +20,16 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-static void on_changed(void *arg, const struct nacos_key *key)
+static void on_changed(void *arg, struct place *place)
 {
 	(void)arg;
-	printf("changed %s %s %s\n", key->namespace_id, key->group, key->data_id);
+	printf("changed %s %s %s\n", place_namespace_id(place), place_group(place), place_data_id(place));
 }
 
-static void on_refused(void *arg, const struct nacos_key *key)
+static void on_refused(void *arg, struct place *place)
 {
 	(void)arg;
-	printf("refused %s %s %s\n", key->namespace_id, key->group, key->data_id);
+	printf("refused %s %s %s\n", place_namespace_id(place), place_group(place), place_data_id(place));
 }
 
 static void on_names_watched(void *arg, const char *namespace_id, int error)
@@ -57,20 +57,20 @@ static int get_credentials(void *source, struct call *call, struct nacos_credent
 	return 0;
 }
 
-static void obey(struct nacos_poll_watch *watch, const char *command, const struct nacos_key *key, const char *md5)
+static void obey(struct nacos_watch *watch, const char *command, struct place *place, const char *md5)
 {
 	struct nacos_watch_counts counts;
 
-	if (strcmp(command, "watch") == 0 && nacos_poll_watch(watch, key, strcmp(md5, "-") ? md5 : ""))
+	if (strcmp(command, "watch") == 0 && nacos_watch_add(watch, place, strcmp(md5, "-") ? md5 : ""))
 		exit(3);
 	if (strcmp(command, "unwatch") == 0)
-		nacos_poll_unwatch(watch, key);
-	if (strcmp(command, "names") == 0 && nacos_poll_watch_names(watch, key->namespace_id))
+		nacos_watch_remove(watch, place);
+	if (strcmp(command, "names") == 0 && nacos_watch_add_names(watch, place_namespace_id(place)))
 		exit(3);
 	if (strcmp(command, "ask") == 0)
-		printf("watched %d\n", nacos_poll_is_watched(watch, key));
+		printf("watched %d\n", nacos_watch_tells(watch, place));
 	if (strcmp(command, "counts") == 0) {
-		nacos_poll_get_watch_counts(watch, &counts);
+		nacos_watch_count(watch, &counts);
 		printf("counts %zu %zu %zu\n", counts.watched, counts.waiting, counts.refused);
 	}
 }
@@ -80,7 +80,8 @@ int main(int argc, char **argv)
 	static const struct nacos_watch_events events = { on_changed, on_refused, NULL, on_names_watched, on_live };
 	struct nacos_client_options options = { .host_count = 1 };
 	struct credential_source *credentials = NULL;
-	struct nacos_poll_watch *watch;
+	struct nacos_watch *watch;
+	struct nacos_poll *poll;
 	struct nacos_client *client;
 	struct nacos_host host;
 	struct call call;
@@ -106,17 +107,22 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", call.reason);
 		return 1;
 	}
-	if (nacos_poll_watch_new(client, &events, NULL, &watch) || nacos_poll_watch_start(watch))
+	if (nacos_watch_new(&watch))
+		return 3;
+	nacos_watch_set_events(watch, &events, NULL);
+	if (nacos_poll_new(client, watch, &poll) || nacos_watch_start(watch) || nacos_poll_start(poll))
 		return 3;
 	while (fgets(line, sizeof(line), stdin)) {
 		char command[16] = "", namespace_id[256] = "", group[256] = "", data_id[300] = "", md5[64] = "";
-		const struct nacos_key key = { namespace_id, group, data_id };
+		if (sscanf(line, "%15s %255s %255s %299s %63s", command, namespace_id, group, data_id, md5) > 0) {
+			cleanup_place struct place *place = place_new(namespace_id, group, data_id);
 
-		if (sscanf(line, "%15s %255s %255s %299s %63s", command, namespace_id, group, data_id, md5) > 0)
-			obey(watch, command, &key, md5);
+			obey(watch, command, place, md5);
+		}
 	}
 	begun_ms = clock_monotonic_ms();
-	nacos_poll_watch_free(watch);
+	nacos_poll_free(poll);
+	nacos_watch_free(watch);
 	printf("freed %lld\n", (long long)(clock_monotonic_ms() - begun_ms));
 	nacos_client_free(client);
 	credential_source_free(credentials);
