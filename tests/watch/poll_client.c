@@ -121,6 +121,7 @@ int main(int argc, char **argv)
 		}
 	}
 	begun_ms = clock_monotonic_ms();
+	nacos_watch_stop(watch);
 	nacos_poll_free(poll);
 	nacos_watch_free(watch);
 	printf("freed %lld\n", (long long)(clock_monotonic_ms() - begun_ms));
