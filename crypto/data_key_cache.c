@@ -9,12 +9,13 @@
 
 #include "crypto/secret.h"
 #include "util/clock.h"
+#include "util/table.h"
 
 #define TEXT_SIZE_MAX 64 /* base64 of 32 bytes is 44 */
 
 /* In secret memory. */
 struct entry {
-	struct entry *next; /* in the bucket */
+	struct table_link link; /* first */
 	struct entry *newer, *older; /* by use */
 	unsigned char digest[SHA256_DIGEST_LENGTH]; /* of the blob */
 	int64_t end_ms;
@@ -25,11 +26,9 @@ struct entry {
 struct data_key_cache {
 	size_t limit;
 	int64_t life_ms;
-	size_t bucket_count;
 	pthread_mutex_t lock; /* of what follows */
-	struct entry **buckets;
+	struct table entries;
 	struct entry *newest, *oldest;
-	size_t count;
 	unsigned long hits, misses;
 };
 
@@ -41,24 +40,9 @@ int data_key_cache_new(size_t count, int64_t life_ms, struct data_key_cache **re
 		return -ENOMEM;
 	cache->limit = count;
 	cache->life_ms = life_ms;
-	cache->bucket_count = count + 1;
-	cache->buckets = calloc(cache->bucket_count, sizeof(*cache->buckets));
-	if (!cache->buckets) {
-		free(cache);
-		return -ENOMEM;
-	}
 	pthread_mutex_init(&cache->lock, NULL);
 	*ret_cache = cache;
 	return 0;
-}
-
-/* The bytes are random already. */
-static struct entry **bucket_of(struct data_key_cache *cache, const unsigned char *digest)
-{
-	size_t hash;
-
-	memcpy(&hash, digest, sizeof(hash));
-	return &cache->buckets[hash % cache->bucket_count];
 }
 
 static void unlink_use(struct data_key_cache *cache, struct entry *entry)
@@ -77,23 +61,23 @@ static void link_newest(struct data_key_cache *cache, struct entry *entry)
 
 static void drop(struct data_key_cache *cache, struct entry *entry)
 {
-	struct entry **link = bucket_of(cache, entry->digest);
-
-	while (*link != entry)
-		link = &(*link)->next;
-	*link = entry->next;
+	table_remove(&cache->entries, &entry->link);
 	unlink_use(cache, entry);
-	cache->count--;
 	secret_free(entry);
 }
 
-static struct entry *find(struct data_key_cache *cache, const unsigned char *digest)
+static bool is_of_digest(const struct table_link *link, const void *digest)
 {
-	struct entry *entry = *bucket_of(cache, digest);
+	const struct entry *entry = (const struct entry *)link;
 
-	while (entry && memcmp(entry->digest, digest, sizeof(entry->digest)) != 0)
-		entry = entry->next;
-	return entry;
+	return memcmp(entry->digest, digest, sizeof(entry->digest)) == 0;
+}
+
+static struct entry *find(const struct data_key_cache *cache, const unsigned char *digest)
+{
+	uint64_t hash = table_hash(digest, SHA256_DIGEST_LENGTH);
+
+	return (struct entry *)table_find(&cache->entries, hash, is_of_digest, digest);
 }
 
 static bool take_digest(const char *blob, size_t size, unsigned char *ret_digest)
@@ -131,7 +115,7 @@ int data_key_cache_get(struct data_key_cache *cache, const char *blob, size_t bl
 void data_key_cache_put(struct data_key_cache *cache, const char *blob, size_t blob_size,
 			const struct secret_buffer *key_text)
 {
-	struct entry *entry, *known, **bucket;
+	struct entry *entry, *known;
 
 	if (cache->limit == 0 || key_text->size > TEXT_SIZE_MAX)
 		return;
@@ -151,13 +135,10 @@ void data_key_cache_put(struct data_key_cache *cache, const char *blob, size_t b
 	known = find(cache, entry->digest);
 	if (known)
 		drop(cache, known);
-	else if (cache->count >= cache->limit)
+	else if (cache->entries.count >= cache->limit)
 		drop(cache, cache->oldest);
-	bucket = bucket_of(cache, entry->digest);
-	entry->next = *bucket;
-	*bucket = entry;
+	table_add(&cache->entries, &entry->link, table_hash(entry->digest, sizeof(entry->digest)));
 	link_newest(cache, entry);
-	cache->count++;
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -188,7 +169,7 @@ void data_key_cache_expire(struct data_key_cache *cache)
 void data_key_cache_statistics(struct data_key_cache *cache, struct data_key_cache_statistics *ret_statistics)
 {
 	pthread_mutex_lock(&cache->lock);
-	ret_statistics->count = cache->count;
+	ret_statistics->count = cache->entries.count;
 	ret_statistics->hits = cache->hits;
 	ret_statistics->misses = cache->misses;
 	pthread_mutex_unlock(&cache->lock);
@@ -200,6 +181,6 @@ void data_key_cache_free(struct data_key_cache *cache)
 		return;
 	data_key_cache_clear(cache);
 	pthread_mutex_destroy(&cache->lock);
-	free(cache->buckets);
+	table_release(&cache->entries);
 	free(cache);
 }

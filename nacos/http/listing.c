@@ -155,7 +155,7 @@ static int take_page(struct listing *listing, const struct http_answer *answer, 
 			return call_fail(call, error, "%s: can't compute an MD5",
 					 listing->question->what);
 	}
-	if (listing->names.count > NACOS_LISTING_NAMES_MAX)
+	if (listing->names.names.count > NACOS_LISTING_NAMES_MAX)
 		return call_fail(call, -EIO, "%s: the server names more than %d configs",
 				 listing->question->what, NACOS_LISTING_NAMES_MAX);
 	*ret_page = result;
@@ -261,7 +261,6 @@ int nacos_listing_read(const struct nacos_listing_question *question, struct cal
 {
 	struct listing listing = {
 		.question = question,
-		.names = NACOS_NAME_SET_INIT,
 		.page_size = question->has_contents ? PAGE_SIZE_FIRST : PAGE_SIZE_MAX,
 		.page_size_settled = !question->has_contents,
 	};

@@ -3,132 +3,77 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define FIRST_SLOT_COUNT 256
-#define FIRST_NAME_COUNT 64
-
-static void release_listed(struct nacos_listed *listed)
+static void free_name(struct nacos_name *name)
 {
-	free(listed->group);
-	free(listed->data_id);
+	free(name->listed.group);
+	free(name->listed.data_id);
+	free(name);
 }
 
 void nacos_name_set_release(struct nacos_name_set *set)
 {
-	for (size_t i = 0; i < set->count; i++)
-		release_listed(&set->names[i].listed);
-	free(set->names);
-	free(set->slots);
-	memset(set, 0, sizeof(*set));
-}
-
-/* FNV-1a from a seed, with the NUL of each part, so that "a", "bc" is not "ab", "c". */
-static uint64_t hash_part(uint64_t hash, const char *part)
-{
-	size_t size = strlen(part) + 1;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char)part[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-static uint64_t hash_name(const struct nacos_name_set *set, const char *namespace_id,
-			  const char *group, const char *data_id)
-{
-	uint64_t hash = hash_part(hash_part(hash_part(set->seed, namespace_id), group), data_id);
-
-	/* FNV leaves the low bits, which choose the slot, the weakest. */
-	hash ^= hash >> 32;
-	hash *= UINT64_C(0x9e3779b97f4a7c15);
-	return hash ^ hash >> 29;
-}
-
-/* The slot that holds the name, or the free one where it belongs. */
-static size_t find_slot(const struct nacos_name_set *set, uint64_t hash, const char *group,
-			const char *data_id, bool wanted)
-{
-	size_t slot = hash & (set->slot_count - 1);
-
-	for (; set->slots[slot]; slot = (slot + 1) & (set->slot_count - 1)) {
-		const struct nacos_name *name = &set->names[set->slots[slot] - 1];
-
-		if (name->hash != hash || name->wanted != wanted)
-			continue;
-		if (!wanted || (strcmp(name->listed.data_id, data_id) == 0 &&
-				strcmp(name->listed.group, group) == 0))
-			break;
+	for (struct nacos_name *name = set->first, *next; name; name = next) {
+		next = name->next;
+		free_name(name);
 	}
-	return slot;
+	table_release(&set->names);
+	*set = (struct nacos_name_set){ .first = NULL };
 }
 
-static int grow_slots(struct nacos_name_set *set)
+/* With the NUL of each part, so that "a", "bc" is not "ab", "c". */
+static uint64_t hash_name(const char *namespace_id, const char *group, const char *data_id)
 {
-	size_t slot_count = set->slot_count ? set->slot_count * 2 : FIRST_SLOT_COUNT;
-	size_t *slots = calloc(slot_count, sizeof(*slots));
+	uint64_t hash = table_hash(namespace_id, strlen(namespace_id) + 1);
 
-	if (!slots)
-		return -ENOMEM;
-	if (!set->slot_count && getrandom(&set->seed, sizeof(set->seed), GRND_NONBLOCK) < 0)
-		set->seed = (uint64_t)(uintptr_t)slots;
-	for (size_t i = 0; i < set->count; i++) {
-		size_t slot = set->names[i].hash & (slot_count - 1);
-
-		while (slots[slot])
-			slot = (slot + 1) & (slot_count - 1);
-		slots[slot] = i + 1;
-	}
-	free(set->slots);
-	set->slots = slots;
-	set->slot_count = slot_count;
-	return 0;
+	hash = table_hash_more(hash, group, strlen(group) + 1);
+	return table_hash_more(hash, data_id, strlen(data_id) + 1);
 }
 
-/* Makes room for one more name and for the slot that points to it. */
-static int make_room(struct nacos_name_set *set)
-{
-	if (set->count == set->allocated) {
-		size_t allocated = set->allocated ? set->allocated * 2 : FIRST_NAME_COUNT;
-		struct nacos_name *names = reallocarray(set->names, allocated, sizeof(*names));
+struct wanted {
+	const char *group, *data_id; /* NULL: it is not wanted */
+};
 
-		if (!names)
-			return -ENOMEM;
-		set->names = names;
-		set->allocated = allocated;
-	}
-	if (set->count >= set->slot_count / 2)
-		return grow_slots(set);
-	return 0;
+static bool is_same(const struct table_link *link, const void *key)
+{
+	const struct nacos_name *name = (const struct nacos_name *)link;
+	const struct wanted *wanted = key;
+
+	if (!wanted->group || !name->is_wanted)
+		return !wanted->group && !name->is_wanted;
+	return strcmp(name->listed.data_id, wanted->data_id) == 0 && strcmp(name->listed.group, wanted->group) == 0;
+}
+
+static struct nacos_name *new_name(const struct wanted *wanted)
+{
+	struct nacos_name *name = calloc(1, sizeof(*name));
+
+	if (!name || !wanted->group)
+		return name;
+	name->is_wanted = true;
+	name->listed.group = strdup(wanted->group);
+	name->listed.data_id = strdup(wanted->data_id);
+	if (name->listed.group && name->listed.data_id)
+		return name;
+	free_name(name);
+	return NULL;
 }
 
 int nacos_name_set_add(struct nacos_name_set *set, const char *namespace_id, const char *group,
-		       const char *data_id, bool wanted, struct nacos_name **ret_name)
+		       const char *data_id, bool is_wanted, struct nacos_name **ret_name)
 {
-	int error = make_room(set);
-	struct nacos_name *name;
-	uint64_t hash;
-	size_t slot;
+	const struct wanted wanted = { is_wanted ? group : NULL, is_wanted ? data_id : NULL };
+	uint64_t hash = hash_name(namespace_id, group, data_id);
+	struct nacos_name *name = (struct nacos_name *)table_find(&set->names, hash, is_same, &wanted);
 
-	if (error)
-		return error;
-	hash = hash_name(set, namespace_id, group, data_id);
-	slot = find_slot(set, hash, group, data_id, wanted);
-	if (set->slots[slot]) {
-		*ret_name = &set->names[set->slots[slot] - 1];
-		return 0;
-	}
-
-	name = &set->names[set->count];
-	*name = (struct nacos_name){ .hash = hash, .wanted = wanted };
-	if (wanted) {
-		name->listed.group = strdup(group);
-		name->listed.data_id = strdup(data_id);
-		if (!name->listed.group || !name->listed.data_id) {
-			release_listed(&name->listed);
+	if (!name) {
+		name = new_name(&wanted);
+		if (!name)
 			return -ENOMEM;
-		}
+		table_add(&set->names, &name->link, hash);
+		*(set->last ? &set->last->next : &set->first) = name;
+		set->last = name;
 	}
-	set->slots[slot] = ++set->count;
 	*ret_name = name;
 	return 0;
 }
@@ -136,15 +81,13 @@ int nacos_name_set_add(struct nacos_name_set *set, const char *namespace_id, con
 int nacos_name_set_take(struct nacos_name_set *set, unsigned pass, struct nacos_listed **ret_items,
 			size_t *ret_count)
 {
-	struct nacos_listed *items = calloc(set->count + 1, sizeof(*items));
+	struct nacos_listed *items = calloc(set->names.count + 1, sizeof(*items));
 	size_t count = 0;
 
 	if (!items)
 		return -ENOMEM;
-	for (size_t i = 0; i < set->count; i++) {
-		struct nacos_name *name = &set->names[i];
-
-		if (!name->wanted || (pass != 0 && name->pass != pass))
+	for (struct nacos_name *name = set->first; name; name = name->next) {
+		if (!name->is_wanted || (pass != 0 && name->pass != pass))
 			continue;
 		items[count++] = name->listed;
 		memset(&name->listed, 0, sizeof(name->listed));

@@ -2,47 +2,43 @@
  * The set of names that a listing has seen so far, each once: namespace, group and dataId, as the
  * server wrote them.
  *
- * The set owns its names. Not thread-safe. NAME_SET_INIT (all zeros) is an empty one.
+ * The set owns its names. Not thread-safe. All zeros is an empty one.
  */
 #ifndef NACOSFS_NACOS_HTTP_NAME_SET_H
 #define NACOSFS_NACOS_HTTP_NAME_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "nacos/config.h"
+#include "util/table.h"
 
 struct nacos_name {
+	struct table_link link; /* first; the hash is that of all three parts */
+	struct nacos_name *next; /* that was added after it */
 	struct nacos_listed listed;
-	uint64_t hash; /* of all three parts */
 	unsigned pass; /* the last one that saw it */
-	bool wanted; /* false: only counted, because it is not what was asked for */
+	bool is_wanted; /* false: only counted, because it is not what was asked for */
 };
 
 struct nacos_name_set {
-	struct nacos_name *names;
-	size_t count, allocated;
-	size_t *slots; /* 1 + an index in names; 0: free */
-	size_t slot_count; /* a power of two */
-	uint64_t seed; /* so that nobody can choose names that collide */
+	struct table names;
+	struct nacos_name *first, *last;
 };
-
-#define NACOS_NAME_SET_INIT { 0 }
 
 void nacos_name_set_release(struct nacos_name_set *set);
 #define cleanup_nacos_name_set __attribute__((cleanup(nacos_name_set_release)))
 
 /*
- * Finds the name, or adds it with pass 0 and wanted as given. Names that are not wanted keep no
+ * Finds the name, or adds it with pass 0 and is_wanted as given. Names that are not wanted keep no
  * text: they are told apart by their hash alone, which is enough to count them. 0 or -ENOMEM.
  */
 int nacos_name_set_add(struct nacos_name_set *set, const char *namespace_id, const char *group,
-		       const char *data_id, bool wanted, struct nacos_name **ret_name);
+		       const char *data_id, bool is_wanted, struct nacos_name **ret_name);
 
 /*
- * Moves the wanted names of one pass (0: of all passes) to an array of the caller's; the set is
- * empty afterwards.
+ * Moves the wanted names of one pass (0: of all passes) to an array of the caller's, in the order in which they
+ * were added; the set is empty afterwards. 0 or -ENOMEM.
  */
 int nacos_name_set_take(struct nacos_name_set *set, unsigned pass, struct nacos_listed **ret_items,
 			size_t *ret_count);
