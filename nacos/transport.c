@@ -26,7 +26,8 @@ struct nacos_transport {
 	bool has_events; /* somebody is told of what is watched */
 
 	struct nacos_grpc *grpc; /* from the start to the stop; NULL: there is none */
-	struct nacos_poll *poll; /* NULL: HTTP does not watch; of the thread, or where there is none from the start to the stop */
+	/* NULL: HTTP does not watch. The thread's; where there is none, from the start to the stop. */
+	struct nacos_poll *poll;
 	atomic_int way; /* enum way, as last logged */
 	struct thread thread; /* chooses who watches, where there is a choice */
 };

@@ -86,7 +86,10 @@ int nacos_transport_remove(struct nacos_transport *transport, const struct place
 int nacos_transport_check_write(struct nacos_transport *transport, const struct place *place,
 				struct call *call);
 
-/* Puts a config on the watch, or tells another MD5 of it (nacos/watch.h). Without memory, or anybody who is told, nothing is watched. */
+/*
+ * Puts a config on the watch, or tells another MD5 of it (nacos/watch.h). Without memory, or anybody who is told, nothing is
+ * watched.
+ */
 void nacos_transport_watch(struct nacos_transport *transport, struct place *place, const char *md5);
 void nacos_transport_unwatch(struct nacos_transport *transport, const struct place *place);
 void nacos_transport_watch_names(struct nacos_transport *transport, const char *namespace_id);

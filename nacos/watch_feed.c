@@ -131,7 +131,7 @@ int nacos_watch_attach(struct nacos_watch *watch, const struct nacos_watch_feede
 	return error;
 }
 
-/* What this feeder told of and the one that stays may not watch is not watched any more: its caller must hear of it again. */
+/* What this feeder told of and the one that stays may not watch: its caller must hear of it again. */
 static void repeat_refusals(struct nacos_watch *watch, const struct nacos_watch_feeder *leaving)
 {
 	struct table_link *link = NULL;
