@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -330,7 +331,7 @@ static void test_reading_answers_for_itself(void **state)
 #define BOB 1002
 #define GUEST 1003
 #define OWNER 1004
-#define TEAM 2001
+static gid_t team_gid = 2001;
 
 /* Alice may read and write, bob may write, the team may read. */
 static struct access *find_users(void *arg, struct place *place)
@@ -343,7 +344,7 @@ static struct access *find_users(void *arg, struct place *place)
 	access->count = 3;
 	access->entries[0] = (struct access_entry){ false, ALICE, RIGHT_READ | RIGHT_WRITE };
 	access->entries[1] = (struct access_entry){ false, BOB, RIGHT_WRITE };
-	access->entries[2] = (struct access_entry){ true, TEAM, RIGHT_READ };
+	access->entries[2] = (struct access_entry){ true, team_gid, RIGHT_READ };
 	return access;
 }
 
@@ -359,7 +360,7 @@ static int find_groups(void *team, uid_t uid, gid_t **ret_groups)
 {
 	(void)uid;
 	*ret_groups = calloc(1, sizeof(**ret_groups));
-	(*ret_groups)[0] = team ? TEAM : 1;
+	(*ret_groups)[0] = team ? team_gid : 1;
 	return 1;
 }
 
@@ -484,6 +485,27 @@ static void test_a_user_gets_no_text_that_he_may_not_read(void **state)
 	grow_stale();
 	assert_int_equal(get_as(tower, ALICE, false, VERSION_WHOLE), -EACCES);
 	assert_int_equal(get_as(tower, OWNER, false, VERSION_WHOLE), -EACCES);
+}
+
+/* What is done later on behalf of somebody, when nobody asks any more, goes by the groups that the machine knows him to be in. */
+static void test_groups_of_who_is_not_there(void **state)
+{
+	struct tower *tower = *state;
+	const struct rights_users users = { find_users, refresh_users, NULL, OWNER, true };
+	const struct passwd *nobody = getpwnam("nobody");
+	gid_t before = team_gid;
+	struct call call;
+
+	if (!nobody)
+		skip();
+	rights_set_users(tower->rights, &users);
+	call_start(&call, 5000);
+	call.uid = nobody->pw_uid;
+	assert_int_equal(rights_check_user(tower->rights, A, RIGHT_READ, &call), -EACCES);
+	team_gid = nobody->pw_gid;
+	assert_int_equal(rights_check_user(tower->rights, A, RIGHT_READ, &call), 0);
+	assert_int_equal(rights_check_user(tower->rights, A, RIGHT_WRITE, &call), -EACCES);
+	team_gid = before;
 }
 
 static void test_a_user_changes_nothing_that_he_may_not_write(void **state)
@@ -618,6 +640,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_kept_is_no_answer_about_the_right, build, demolish),
 		cmocka_unit_test_setup_teardown(test_without_the_server_what_could_be_read_can_be, build, demolish),
 		cmocka_unit_test_setup_teardown(test_a_user_gets_no_text_that_he_may_not_read, build, demolish),
+		cmocka_unit_test_setup_teardown(test_groups_of_who_is_not_there, build, demolish),
 		cmocka_unit_test_setup_teardown(test_a_user_changes_nothing_that_he_may_not_write, build, demolish),
 		cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_right_known_to_be_gone_stays_gone_without_the_server, setup,
