@@ -3,11 +3,13 @@
 #   make                 builds ./nacosfs and its man page
 #   make demo            sets up everything on a fresh Debian 12 and shows the main job; make demo-stop cleans up
 #   make check           installs what the tests need and passes all of them (as root)
-#   make unit            only the C unit tests (built, as `make checked` builds nacosfs, with checks of their own)
+#   make unit            only the C unit tests; T=save: those programs that have it in their name
+#   make test T=FILE     tests of one file of tests/ on real servers (as root): T=test_writing.py, T=test_writing.py::NAME
 #   make bench           measures a mount against the bare calls, and the wire against the official Java client (as root)
 #   make soak            saves under random faults for long: SAVES=2000, SEED=N to repeat (as root)
 #   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
-#   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan; make tsan: ThreadSanitizer
+#   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan; make tsan: ThreadSanitizer;
+#                        make checked: what the tests use, which ends where the code breaks a rule of its own
 #   make locks           has clang check that locks are held where they must be (util/annotations.h)
 #   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
@@ -52,7 +54,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) $(SANITIZE)
 
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard util/*.c crypto/*.c nacos/*.c nacos/*/*.c model/*.c store/*.c fs/*.c fs/*/*.c main/*.c))
 LIBRARY_OBJECTS := $(filter-out $(BUILD)/main/main.o,$(OBJECTS))
-UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*$(T)*.c))
 
 quiet = $(if $(V),,@echo "  $(1) $@";)
 
@@ -90,7 +92,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libnacosfs.a
 -include $(OBJECTS:.o=.d) $(UNIT_PROGRAMS:=.d) $(BUILD)/doc/option-manual.d
 
 ifneq ($(CHECKED),)
-unit-programs: $(UNIT_PROGRAMS)
+unit-programs: $(or $(UNIT_PROGRAMS),$(error no program in tests/unit has "$(T)" in its name))
 
 unit: unit-programs
 	@set -e; for program in $(UNIT_PROGRAMS); do $$program; done
@@ -122,6 +124,14 @@ $(BUILD)/%.locks: %.c
 LOCKS := $(OBJECTS:.o=.locks)
 locks: $(LOCKS)
 -include $(LOCKS:=.d)
+
+# Debian's Python, whose packages tools/install-packages installs. T may have more arguments: T="test_writing.py -k 3.1.0".
+PYTEST = LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -ra --timeout=300 \
+	-o "markers=slow: is left out of the pass under sanitizers"
+test:
+	@$(MAKE) --no-print-directory checked GOAL=build-checked/nacosfs T=
+	NACOSFS_BINARY=$(or $(NACOSFS_BINARY),build-checked/nacosfs) $(PYTEST) \
+		tests/$(or $(T),$(error which? make test T=test_writing.py::NAME; all of them: make check))
 
 demo:
 	@tools/demo start
@@ -166,4 +176,4 @@ fuzz:
 clean:
 	rm -rf build build-checked build-asan build-tsan nacosfs
 
-.PHONY: all unit-programs unit locks bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit test locks bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean
