@@ -10,6 +10,8 @@
 #   make fuzz            feeds what parses bytes from outside with changed ones: ROUNDS=100000
 #   make asan            builds build-asan/nacosfs, with AddressSanitizer and UBSan; make tsan: ThreadSanitizer;
 #                        make checked: what the tests use, which ends where the code breaks a rule of its own
+#   make mutants         plants faults, one at a time, and says which of them no test notices; M=NAME: those that have it
+#                        in their name
 #   make locks           has clang check that locks are held where they must be (util/annotations.h)
 #   make install         DESTDIR and prefix as usual; make uninstall
 #   make clean
@@ -33,7 +35,7 @@ BUILD ?= build
 all: $(BUILD)/nacosfs $(BUILD)/nacosfs.8
 
 # The other goals compile nothing, or install what they need first and then call make again.
-ifneq ($(filter-out clean uninstall demo demo-stop check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean uninstall demo demo-stop check mutants,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach package,$(PACKAGES),\
 	$(shell $(PKG_CONFIG) --exists $(package) 2>/dev/null || echo $(package))))
 ifneq ($(MISSING),)
@@ -114,6 +116,9 @@ tsan:
 	@$(MAKE) --no-print-directory BUILD=build-tsan CHECKED=1 OPTIMIZE="-O1 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=thread" $(GOAL)
 
+mutants:
+	@tests/mutants/run $(M)
+
 CLANG ?= $(firstword $(shell command -v clang-22 clang) clang)
 $(BUILD)/%.locks: %.c
 	@mkdir -p $(@D)
@@ -176,4 +181,4 @@ fuzz:
 clean:
 	rm -rf build build-checked build-asan build-tsan nacosfs
 
-.PHONY: all unit-programs unit test locks bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean
+.PHONY: all unit-programs unit test mutants locks bench soak fuzz fuzz-programs checked asan tsan demo demo-stop check install uninstall clean

@@ -1,25 +1,21 @@
 /*
- * FUSE handlers of files: configs, whose content comes from versions and drafts, and scratch files, whose content is here.
+ * Requests about files: OPEN, READ, WRITE, FLUSH, FSYNC, RELEASE, FALLOCATE, READLINK.
  */
 #ifndef NACOSFS_FS_FILE_H
 #define NACOSFS_FS_FILE_H
 
-#include "fs/request.h"
+#include "fs/door.h"
 
-void file_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void file_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info);
-void file_fallocate(fuse_req_t fuse, fuse_ino_t id, int mode, off_t offset, off_t length,
-		    struct fuse_file_info *info);
-void file_readlink(fuse_req_t fuse, fuse_ino_t id);
-void file_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void file_read(fuse_req_t fuse, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *info);
-void file_write(fuse_req_t fuse, fuse_ino_t id, const char *data, size_t size, off_t offset,
-		struct fuse_file_info *info);
-void file_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void file_fsync(fuse_req_t fuse, fuse_ino_t id, int data_only, struct fuse_file_info *info);
-void file_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
+int file_open(struct request *request);
+int file_read(struct request *request);
+int file_write(struct request *request);
+int file_flush(struct request *request);
+int file_fsync(struct request *request);
+int file_release(struct request *request);
+int file_allocate(struct request *request);
+int file_readlink(struct request *request);
 
-/* Opens a node that is held, with the lock (given up meanwhile): fills info. Part of open and of create. */
-int file_open_node(struct request *request, struct node *node, struct fuse_file_info *info);
+/* Opens a node that is held, as request->info says, for OPEN and CREATE: fills in request->info. Gives the lock up. */
+int file_open_node(struct request *request, struct held *node);
 
 #endif

@@ -1,58 +1,29 @@
 #include "fs/touch_answer.h"
 
 #include <errno.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "fs/node/attributes.h"
-#include "fs/create.h"
 #include "fs/directory.h"
-#include "fs/file.h"
-#include "fs/follow/notify.h"
-#include "fs/rename.h"
-#include "fs/follow/touch.h"
-
-/* Is it the toucher? Then the request is started. */
-static bool is_toucher(struct request *request, fuse_req_t fuse)
-{
-	request_start(request, fuse);
-	return touch_asks(request);
-}
-
-static void reply_entry(struct request *request, struct node *node, bool linked)
-{
-	struct fuse_entry_param entry;
-	uint64_t id = node->id;
-
-	node_count_lookup(node);
-	attributes_fill_entry(request, node, &entry);
-	if (!linked)
-		entry.attr_timeout = entry.entry_timeout = 0;
-	request_unlock(request);
-	if (fuse_reply_entry(request->fuse, &entry) == -ENOENT) {
-		request_lock(request);
-		tree_forget(request_tree(request), id, 1);
-		request_unlock(request);
-	}
-}
+#include "fs/node/wake.h"
 
 /*
  * What does a name lead to, for the toucher? What is to be created must not be there yet, or the kernel would not let it be
  * created; what is to be removed still is.
  */
-static struct node *find_for_toucher(struct request *request, struct node *parent, const char *name)
+static struct node *find(struct request *request)
 {
-	const struct touch_item *item = touch_current(request->filesystem, parent, name);
+	struct tree *tree = request_tree(request);
+	struct node *parent = request->node.node;
+	const struct wake_touch *touch = wake_current_touch(tree, parent, request->name);
 
-	if (!item)
-		return tree_child(request_tree(request), parent, name);
-	switch (item->kind) {
+	if (!touch)
+		return tree_child(tree, parent, request->name);
+	switch (touch->kind) {
 	case TOUCH_REMOVED:
 	case TOUCH_REMOVED_DIRECTORY:
-		return item->node;
+		return touch->node;
 	case TOUCH_CONTENT:
 	case TOUCH_ATTRIBUTES:
-		return tree_child(request_tree(request), parent, name);
+		return tree_child(tree, parent, request->name);
 	case TOUCH_CREATED:
 	case TOUCH_CREATED_DIRECTORY:
 	case TOUCH_FORGET_ABSENT:
@@ -62,183 +33,116 @@ static struct node *find_for_toucher(struct request *request, struct node *paren
 	return NULL;
 }
 
-void touch_answer_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
+/*
+ * The kernel has one size for all who look: while somebody writes it must be that of what he writes, or his lseek(SEEK_END)
+ * would be wrong.
+ */
+static bool shows_draft(const struct node *node)
 {
-	struct request request;
-	bool is_known = is_toucher(&request, fuse);
-	struct tree *tree = request_tree(&request);
+	return node->writers;
+}
 
-	if (!is_known && parent_id != tree->root->id) {
-		directory_lookup(fuse, parent_id, name);
-		return;
-	}
-	request_lock(&request);
-	struct node *parent = tree_node(tree, parent_id);
-	bool is_hello = !is_known && touch_meets(request.filesystem, &request, name);
-	if (!is_known && !is_hello) {
-		request_unlock(&request);
-		directory_lookup(fuse, parent_id, name);
-		return;
-	}
-	struct node *node = is_hello ? NULL : find_for_toucher(&request, parent, name);
-	if (node) {
-		reply_entry(&request, node, node->parent == parent);
-		return;
-	}
-	request_unlock(&request);
-	request_reply_error(&request, -ENOENT);
+int touch_answer_lookup(struct request *request)
+{
+	struct node *node = find(request);
+
+	/* What was listed only has nothing to be shown with. */
+	if (!node || (node->kind == NODE_CONFIG && !node_config(node)))
+		return -ENOENT;
+	request_answer_entry(request, node, shows_draft(node));
+	if (node->parent != request->node.node)
+		request->answer.entry.attr_timeout = request->answer.entry.entry_timeout = 0;
+	return 0;
+}
+
+int touch_answer_first_lookup(struct request *request)
+{
+	struct toucher *toucher = &request->filesystem->follower.toucher;
+
+	if (request->node.node == request_tree(request)->root && toucher_is_unknown(toucher) &&
+	    toucher_meets(toucher, request->thread, request->name))
+		return -ENOENT;
+	return directory_lookup(request);
 }
 
 /*
  * A daemon that is not root owns its files, but may show them read-only: to the toucher, and for this moment, they show as
  * what the owner may write to.
  */
-static void show_writable(const struct request *request, struct stat *stat)
+static void show_writable(struct request *request)
 {
-	if (request->uid && stat->st_uid == request->uid)
+	struct stat *stat = &request->answer.entry.attr;
+
+	if (request->asker.uid && stat->st_uid == request->asker.uid)
 		stat->st_mode |= S_ISDIR(stat->st_mode) ? 0700 : 0600;
 }
 
-void touch_answer_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+int touch_answer_getattr(struct request *request)
 {
-	struct request request;
-	struct stat stat;
+	struct node *node = request->node.node;
 
-	if (!is_toucher(&request, fuse)) {
-		file_getattr(fuse, id, info);
-		return;
-	}
-	request_lock(&request);
-	attributes_fill(request.filesystem, tree_node(request_tree(&request), id), request.thread, &stat);
-	request_unlock(&request);
-	show_writable(&request, &stat);
-	fuse_reply_attr(fuse, &stat, 0);
+	request_answer_attributes(request, node, shows_draft(node));
+	request->answer.entry.attr_timeout = 0;
+	show_writable(request);
+	return 0;
 }
 
-void touch_answer_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info)
+int touch_answer_setattr(struct request *request)
 {
-	struct request request;
-	struct stat shown;
+	struct node *node = request->node.node;
 
-	if (!is_toucher(&request, fuse)) {
-		file_setattr(fuse, id, stat, to_set, info);
-		return;
-	}
-	request_lock(&request);
-	struct node *node = tree_node(request_tree(&request), id);
-	double timeout_s = attributes_timeout_s(request.filesystem, node);
-	attributes_fill(request.filesystem, node, request.thread, &shown);
-	request_unlock(&request);
-	fuse_reply_attr(fuse, &shown, timeout_s);
-	notify_recheck(&request, id);
+	request_answer_attributes(request, node, shows_draft(node));
+	return 0;
 }
 
 /* Its files have no handle. */
-static void fill_info(struct fuse_file_info *info)
+static void fill_info(struct request *request)
 {
-	info->fh = 0;
-	info->direct_io = 1;
-	info->noflush = 1;
+	request->info.fh = 0;
+	request->info.direct_io = 1;
+	request->info.noflush = 1;
 }
 
-void touch_answer_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
+int touch_answer_open(struct request *request)
 {
-	struct request request;
-
-	if (!is_toucher(&request, fuse)) {
-		file_open(fuse, id, info);
-		return;
-	}
-	fill_info(info);
-	fuse_reply_open(fuse, info);
+	fill_info(request);
+	request->answer.kind = ANSWER_OPENED;
+	return 0;
 }
 
-/* What is to appear with that name: it is there already, only the kernel does not know it. */
-static struct node *find_created(struct request *request, fuse_ino_t parent_id, const char *name, enum touch_kind kind)
+/* What is to appear with that name is there already, only the kernel does not know it. */
+static int answer_created(struct request *request, enum touch_kind kind)
 {
 	struct tree *tree = request_tree(request);
-	struct node *parent = tree_node(tree, parent_id);
-	const struct touch_item *item = touch_current(request->filesystem, parent, name);
+	struct node *parent = request->node.node;
+	const struct wake_touch *touch = wake_current_touch(tree, parent, request->name);
+	struct node *node = touch && touch->kind == kind ? tree_child(tree, parent, request->name) : NULL;
 
-	return item && item->kind == kind ? tree_child(tree, parent, name) : NULL;
+	if (!node || (node->kind == NODE_CONFIG && !node_config(node)))
+		return -ECANCELED;
+	request_answer_entry(request, node, shows_draft(node));
+	return 0;
 }
 
-void touch_answer_create(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode_t mode,
-			 struct fuse_file_info *info)
+int touch_answer_create(struct request *request)
 {
-	struct request request;
-	struct fuse_entry_param entry;
+	int error = answer_created(request, TOUCH_CREATED);
 
-	if (!is_toucher(&request, fuse)) {
-		create_create(fuse, parent_id, name, mode, info);
-		return;
-	}
-	request_lock(&request);
-	struct node *node = find_created(&request, parent_id, name, TOUCH_CREATED);
-	if (!node) {
-		request_unlock(&request);
-		request_reply_error(&request, -ECANCELED);
-		return;
-	}
-	node_count_lookup(node);
-	attributes_fill_entry(&request, node, &entry);
-	request_unlock(&request);
-	fill_info(info);
-	fuse_reply_create(fuse, &entry, info);
-	notify_recheck(&request, entry.ino);
+	if (error)
+		return error;
+	fill_info(request);
+	request->answer.kind = ANSWER_CREATED;
+	return 0;
 }
 
-void touch_answer_mkdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode_t mode)
+int touch_answer_mkdir(struct request *request)
 {
-	struct request request;
-
-	if (!is_toucher(&request, fuse)) {
-		directory_mkdir(fuse, parent_id, name, mode);
-		return;
-	}
-	request_lock(&request);
-	struct node *node = find_created(&request, parent_id, name, TOUCH_CREATED_DIRECTORY);
-	if (node) {
-		reply_entry(&request, node, true);
-		return;
-	}
-	request_unlock(&request);
-	request_reply_error(&request, -ECANCELED);
+	return answer_created(request, TOUCH_CREATED_DIRECTORY);
 }
 
 /* It is gone already. */
-void touch_answer_unlink(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
+int touch_answer_remove(struct request *request)
 {
-	struct request request;
-
-	if (is_toucher(&request, fuse))
-		fuse_reply_err(fuse, 0);
-	else
-		rename_unlink(fuse, parent_id, name);
-}
-
-void touch_answer_rmdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name)
-{
-	struct request request;
-
-	if (is_toucher(&request, fuse))
-		fuse_reply_err(fuse, 0);
-	else
-		directory_rmdir(fuse, parent_id, name);
-}
-
-void touch_answer_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
-{
-	if (info->fh)
-		file_flush(fuse, id, info);
-	else
-		fuse_reply_err(fuse, 0);
-}
-
-void touch_answer_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info)
-{
-	if (info->fh)
-		file_release(fuse, id, info);
-	else
-		fuse_reply_err(fuse, 0);
+	request->answer.kind = ANSWER_DONE;
+	return 0;
 }

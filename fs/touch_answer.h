@@ -1,22 +1,20 @@
 /*
- * The FUSE handlers of all kinds of requests that the toucher makes (touch.h). When it is the toucher who asks, they answer
- * from memory, change nothing and wait for nobody; everybody else's requests they hand to the handler of that kind.
+ * What the toucher is answered (fs/follow/toucher.h): from memory; nothing is changed, and nobody waited for.
  */
 #ifndef NACOSFS_FS_TOUCH_ANSWER_H
 #define NACOSFS_FS_TOUCH_ANSWER_H
 
-#include "fs/request.h"
+#include "fs/door.h"
 
-void touch_answer_lookup(fuse_req_t fuse, fuse_ino_t parent_id, const char *name);
-void touch_answer_getattr(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void touch_answer_setattr(fuse_req_t fuse, fuse_ino_t id, struct stat *stat, int to_set, struct fuse_file_info *info);
-void touch_answer_open(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void touch_answer_create(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode_t mode,
-			 struct fuse_file_info *info);
-void touch_answer_mkdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name, mode_t mode);
-void touch_answer_unlink(fuse_req_t fuse, fuse_ino_t parent_id, const char *name);
-void touch_answer_rmdir(fuse_req_t fuse, fuse_ino_t parent_id, const char *name);
-void touch_answer_flush(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
-void touch_answer_release(fuse_req_t fuse, fuse_ino_t id, struct fuse_file_info *info);
+int touch_answer_lookup(struct request *request);
+int touch_answer_getattr(struct request *request);
+int touch_answer_setattr(struct request *request);
+int touch_answer_open(struct request *request);
+int touch_answer_create(struct request *request);
+int touch_answer_mkdir(struct request *request);
+int touch_answer_remove(struct request *request);
+
+/* LOOKUP in the root, by somebody who may be the toucher that is not known yet. */
+int touch_answer_first_lookup(struct request *request);
 
 #endif

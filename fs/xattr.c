@@ -1,61 +1,57 @@
 #include "fs/xattr.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "fs/node/acl.h"
-#include "fs/node/attributes.h"
+#include "fs/follow/refresh.h"
+#include "fs/node/access.h"
 #include "util/cleanup.h"
 
-#define MD5_NAME "user.nacos.md5"
-#define TYPE_NAME "user.nacos.type"
-#define ENCRYPTED_NAME "user.nacos.encrypted"
-#define ERROR_NAME "user.nacos.error"
+#define PREFIX "user.nacos."
+#define MD5_NAME PREFIX "md5"
+#define TYPE_NAME PREFIX "type"
+#define ENCRYPTED_NAME PREFIX "encrypted"
+#define ERROR_NAME PREFIX "error"
 
-/* As the system calls want it: with size 0 only how long it is. */
-static void reply_value(struct request *request, const void *value, size_t length, size_t size)
+/* What is in the answer's bytes, as the system calls want it: with size 0 only how long it is. */
+static int answer_value(struct request *request)
 {
-	if (!size)
-		fuse_reply_xattr(request->fuse, length);
-	else if (length > size)
-		request_reply_error(request, -ERANGE);
-	else
-		fuse_reply_buf(request->fuse, value, length);
+	struct answer *answer = &request->answer;
+
+	if (request->size && answer->bytes.size > request->size)
+		return -ERANGE;
+	answer->kind = request->size ? ANSWER_BYTES : ANSWER_LENGTH;
+	answer->size = answer->bytes.size;
+	return 0;
 }
 
-void xattr_set(fuse_req_t fuse, fuse_ino_t id, const char *name, const char *value, size_t size, int flags)
+int xattr_set(struct request *request)
 {
-	struct request request;
+	const struct terms *terms = request_terms(request);
+	struct node *node = request->node.node;
+
+	if (terms->per_user && !strcmp(request->name, ACCESS_ACL_NAME))
+		return node->place ? access_set_acl(request_tree(request), node, request->value, request->size) :
+				     -EOPNOTSUPP;
 	/* Not EPERM: cp -p and install would fail; so they fall back to chmod. */
-	int error = -EOPNOTSUPP;
-
-	(void)flags;
-	request_start(&request, fuse);
-	if (request.filesystem->per_user && !strcmp(name, ACL_ACCESS_NAME)) {
-		request_lock(&request);
-		struct node *node = tree_node(request_tree(&request), id);
-		if (!node_is_scratch(node))
-			error = acl_set(request.filesystem, node, value, size);
-		request_unlock(&request);
-	} else if (request.filesystem->no_attributes) {
-		error = -ENOSYS;
-	}
-	request_reply_error(&request, error);
+	return terms->no_attributes ? -ENOSYS : -EOPNOTSUPP;
 }
 
-/* The value of an attribute as a copy; -ENODATA when there is none. With the lock, given up meanwhile. */
-static int load_value(struct request *request, struct node *node, const char *name, char **ret_value)
+/* The value of an attribute; -ENODATA when there is none. */
+static int load_value(struct request *request, struct buffer *ret_value)
 {
+	const struct node *node = request->node.node;
+	const char *name = request->name;
 	cleanup_version struct version *version = NULL;
 	const char *value = NULL;
 
-	if (node->kind != NODE_CONFIG || strncmp(name, "user.nacos.", strlen("user.nacos.")))
+	if (node->kind != NODE_CONFIG || strncmp(name, PREFIX, strlen(PREFIX)))
 		return -ENODATA;
 	if (!strcmp(name, ERROR_NAME)) {
-		value = node->error_text;
+		value = node->config ? node->config->error_text : NULL;
 	} else {
-		int error = attributes_load(request, node, VERSION_ATTRIBUTES, &version);
+		int error = refresh_config(request_tree(request), &request->call, &request->node, VERSION_ATTRIBUTES,
+					   &version);
 		if (error)
 			return error;
 		if (version && !strcmp(name, MD5_NAME))
@@ -65,60 +61,38 @@ static int load_value(struct request *request, struct node *node, const char *na
 		else if (version && !strcmp(name, ENCRYPTED_NAME))
 			value = version->encryption;
 	}
-	if (!value)
-		return -ENODATA;
-	*ret_value = strdup(value);
-	return *ret_value ? 0 : -ENOMEM;
+	return value ? buffer_append_text(ret_value, value) : -ENODATA;
 }
 
-static void get_acl(struct request *request, fuse_ino_t id, bool is_default, size_t size)
+int xattr_get(struct request *request)
 {
-	cleanup_buffer struct buffer value = BUFFER_INIT;
+	const struct terms *terms = request_terms(request);
+	struct tree *tree = request_tree(request);
+	const struct node *node = request->node.node;
+	bool is_default = !strcmp(request->name, ACCESS_DEFAULT_ACL_NAME);
+	int error;
 
-	request_lock(request);
-	int error = acl_append(request->filesystem, tree_node(request_tree(request), id), is_default, &value);
-	request_unlock(request);
-	if (error)
-		request_reply_error(request, error);
-	else
-		reply_value(request, value.data, value.size, size);
-}
-
-void xattr_get(fuse_req_t fuse, fuse_ino_t id, const char *name, size_t size)
-{
-	struct request request;
-	cleanup_free char *value = NULL;
-
-	request_start(&request, fuse);
-	if (request.filesystem->per_user && (!strcmp(name, ACL_ACCESS_NAME) || !strcmp(name, ACL_DEFAULT_NAME))) {
-		get_acl(&request, id, !strcmp(name, ACL_DEFAULT_NAME), size);
-		return;
-	}
-	if (request.filesystem->no_attributes) {
+	if (terms->per_user && (is_default || !strcmp(request->name, ACCESS_ACL_NAME)))
+		error = access_append_acl(tree, node, is_default, &request->answer.bytes);
+	else if (terms->no_attributes)
 		/* "There are none at all" would switch ACLs off too. */
-		request_reply_error(&request, request.filesystem->per_user ? -ENODATA : -ENOSYS);
-		return;
-	}
-	request_lock(&request);
-	int error = load_value(&request, tree_node(request_tree(&request), id), name, &value);
-	request_unlock(&request);
-	if (error)
-		request_reply_error(&request, error);
+		error = terms->per_user ? -ENODATA : -ENOSYS;
 	else
-		reply_value(&request, value, strlen(value), size);
+		error = load_value(request, &request->answer.bytes);
+	return error ? error : answer_value(request);
 }
 
-static int append_names(const struct node *node, struct buffer *ret_names)
+static int append_names(const struct tree *tree, const struct node *node, struct buffer *ret_names)
 {
 	const char *const names[] = {
 		MD5_NAME,
 		TYPE_NAME,
-		node->content.memory ? ENCRYPTED_NAME : NULL,
-		node->error_text ? ERROR_NAME : NULL,
+		node_memory(tree, node) ? ENCRYPTED_NAME : NULL,
+		node->config && node->config->error_text ? ERROR_NAME : NULL,
 	};
 	int error = 0;
 
-	if (node->kind != NODE_CONFIG || !node->stored)
+	if (node->kind != NODE_CONFIG || !node->is_stored)
 		return 0;
 	for (size_t i = 0; !error && i < sizeof(names) / sizeof(*names); i++)
 		if (names[i])
@@ -126,21 +100,10 @@ static int append_names(const struct node *node, struct buffer *ret_names)
 	return error;
 }
 
-void xattr_list(fuse_req_t fuse, fuse_ino_t id, size_t size)
+int xattr_list(struct request *request)
 {
-	struct request request;
-	cleanup_buffer struct buffer names = BUFFER_INIT;
-
-	request_start(&request, fuse);
-	if (request.filesystem->no_attributes) {
-		request_reply_error(&request, -ENOSYS);
-		return;
-	}
-	request_lock(&request);
-	int error = append_names(tree_node(request_tree(&request), id), &names);
-	request_unlock(&request);
-	if (error)
-		request_reply_error(&request, error);
-	else
-		reply_value(&request, names.data, names.size, size);
+	if (request_terms(request)->no_attributes)
+		return -ENOSYS;
+	int error = append_names(request_tree(request), request->node.node, &request->answer.bytes);
+	return error ? error : answer_value(request);
 }

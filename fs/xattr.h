@@ -1,5 +1,5 @@
 /*
- * FUSE handlers of extended attributes: what Nacos tells of a config beside its content, as user.nacos.*.
+ * Requests about extended attributes: what Nacos tells of a config beside its content, as user.nacos.*.
  *
  *	user.nacos.md5    of the stored text
  *	user.nacos.type   yaml, json, ...
@@ -11,10 +11,10 @@
 #ifndef NACOSFS_FS_XATTR_H
 #define NACOSFS_FS_XATTR_H
 
-#include "fs/request.h"
+#include "fs/door.h"
 
-void xattr_set(fuse_req_t fuse, fuse_ino_t id, const char *name, const char *value, size_t size, int flags);
-void xattr_get(fuse_req_t fuse, fuse_ino_t id, const char *name, size_t size);
-void xattr_list(fuse_req_t fuse, fuse_ino_t id, size_t size);
+int xattr_set(struct request *request);
+int xattr_get(struct request *request);
+int xattr_list(struct request *request);
 
 #endif

@@ -22,20 +22,13 @@
 #include "crypto/secret.h"
 #include "crypto/secret_buffer.h"
 #include "crypto/secret_memory.h"
-#include "main/command_line.h"
-#include "fs/status.h"
-#include "fs/directory.h"
-#include "fs/save/draft.h"
-#include "fs/filesystem.h"
-#include "fs/save/grace.h"
-#include "main/login_directory.h"
-#include "main/mountpoint.h"
-#include "fs/follow/notify.h"
+#include "fs/follow/touch_child.h"
+#include "fs/lifetime.h"
 #include "fs/operations.h"
 #include "main/account.h"
-#include "fs/follow/touch.h"
-#include "fs/follow/touch_child.h"
-#include "fs/save/unsaved.h"
+#include "main/command_line.h"
+#include "main/login_directory.h"
+#include "main/mountpoint.h"
 #include "nacos/http/client.h"
 #include "store/cache.h"
 #include "store/cipher_store.h"
@@ -46,9 +39,8 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-/* A stuck request keeps its thread for as long as the timeout; others must still find one. */
-#define MAX_THREADS 256
-#define MAX_IDLE_THREADS 8
+/* Threads that receive requests never wait, so a few are enough. */
+#define RECEIVERS 8
 #define SECRET_LIMIT ((size_t)64 << 20)
 #define CACHE_CONTENT_LIMIT ((size_t)256 << 20)
 
@@ -252,7 +244,6 @@ static int build_filesystem(struct program *program)
 {
 	const struct command_line *command_line = &program->command_line;
 	const struct mount_options *options = &command_line->options;
-	struct filesystem *filesystem = &program->filesystem;
 	const struct source *source = &command_line->source;
 
 	program->namespaces = calloc(options->namespaces.count + 1, sizeof(*program->namespaces));
@@ -260,44 +251,30 @@ static int build_filesystem(struct program *program)
 		return -ENOMEM;
 	for (size_t i = 0; i < options->namespaces.count; i++)
 		program->namespaces[i] = options->namespaces.items[i];
-	filesystem->store = program->cipher_store;
-	filesystem->rights = program->rights;
-	filesystem->per_user = program->rbac || program->identities;
-	filesystem->identities = program->identities;
-	filesystem->others_use_own = options->identity == IDENTITY_CALLER_OR_MOUNT;
-	filesystem->mounter = getuid();
-	filesystem->secret_memory = &secret_memory;
-	filesystem->server_text = command_line->source_text;
-	filesystem->read_only = options->read_only;
-	filesystem->no_attributes = options->no_xattr;
-	filesystem->uid = options->uid;
-	filesystem->gid = options->gid;
-	filesystem->umask = options->umask;
-	filesystem->timeout_ms = (int64_t)options->timeout_seconds * 1000;
-	filesystem->refresh_ms = (int64_t)options->refresh_seconds * 1000;
-	filesystem->namespaces = program->namespaces;
-	filesystem->mountpoint = command_line->mountpoint;
-	filesystem->kernel_cache = options->kernel_cache;
-	int error = tree_init(&filesystem->tree, source->namespace_id, source->group);
-	if (error)
-		return error;
-	struct node *root = filesystem->tree.root;
-	root->mode = MODE_ANY;
-	root->uid = filesystem->uid;
-	root->gid = filesystem->gid;
-	root->modified = root->changed = clock_now();
-	error = grace_new(filesystem);
-	if (!error)
-		error = touch_new(filesystem);
-	if (!error)
-		error = notify_new(filesystem);
-	if (error)
-		return error;
-	store_set_events(filesystem->store, &notify_events, filesystem);
-	error = control_init(filesystem);
-	if (!error)
-		error = name_unsaved_directory(program);
-	return error ? error : unsaved_init(filesystem, program->unsaved_directory);
+	program->filesystem.terms = (struct terms){
+		.store = program->cipher_store,
+		.rights = program->rights,
+		.identities = program->identities,
+		.secret_memory = &secret_memory,
+		.server_text = command_line->source_text,
+		.mountpoint = command_line->mountpoint,
+		.namespace_id = source->namespace_id,
+		.group = source->group,
+		.namespaces = program->namespaces,
+		.read_only = options->read_only,
+		.no_attributes = options->no_xattr,
+		.kernel_cache = options->kernel_cache,
+		.per_user = program->rbac || program->identities,
+		.others_use_own = options->identity == IDENTITY_CALLER_OR_MOUNT,
+		.mounter = getuid(),
+		.uid = options->uid,
+		.gid = options->gid,
+		.umask = options->umask,
+		.timeout_ms = (int64_t)options->timeout_seconds * 1000,
+		.refresh_ms = (int64_t)options->refresh_seconds * 1000,
+	};
+	int error = name_unsaved_directory(program);
+	return error ? error : lifetime_init(&program->filesystem, program->unsaved_directory);
 }
 
 /*
@@ -368,11 +345,11 @@ static int mount_session(struct program *program, struct call *call)
 					    sizeof(operations_table), &program->filesystem);
 	if (!program->session)
 		return call_fail(call, -EIO, "libfuse refuses these mount options");
-	program->filesystem.session = program->session;
+	program->filesystem.follower.session = program->session;
 	if (fuse_session_mount(program->session, mountpoint))
 		return call_fail(call, -EIO, "can't mount on %s (is /dev/fuse there, and may you use it?)",
 				 mountpoint);
-	process_find_device(mountpoint, program->filesystem.device);
+	process_find_device(mountpoint, program->filesystem.terms.device);
 	return 0;
 }
 
@@ -405,8 +382,8 @@ static int serve(struct program *program)
 
 	if (!config)
 		return -ENOMEM;
-	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
-	fuse_loop_cfg_set_idle_threads(config, MAX_IDLE_THREADS);
+	fuse_loop_cfg_set_max_threads(config, RECEIVERS);
+	fuse_loop_cfg_set_idle_threads(config, RECEIVERS);
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	if (fuse_set_signal_handlers(session))
 		goto out;
@@ -430,12 +407,7 @@ static int serve(struct program *program)
 	error = fuse_session_loop_mt(session, config);
 	fuse_remove_signal_handlers(session);
 	log_info("unmounting %s", program->command_line.mountpoint);
-	touch_stop(&program->filesystem);
-	rights_stop(program->rights);
-	if (program->identities)
-		identity_store_stop(program->identities);
-	notify_stop(&program->filesystem);
-	grace_stop(&program->filesystem);
+	lifetime_stop(&program->filesystem);
 	account_stop(&program->account);
 	error = error < 0 ? error : 0; /* a signal that ends the loop is no failure */
 out:
@@ -450,17 +422,7 @@ static void release(struct program *program)
 		fuse_session_destroy(program->session);
 	}
 	fuse_opt_free_args(&program->arguments);
-	if (program->filesystem.tree.root) {
-		pthread_mutex_lock(&program->filesystem.tree.lock);
-		handle_free_all(&program->filesystem);
-		directory_free_all(&program->filesystem);
-		pthread_mutex_unlock(&program->filesystem.tree.lock);
-		grace_free(&program->filesystem);
-		notify_free(&program->filesystem);
-		touch_free(&program->filesystem);
-		unsaved_free(&program->filesystem);
-		tree_destroy(&program->filesystem.tree);
-	}
+	lifetime_release(&program->filesystem);
 	store_free(program->cipher_store);
 	if (program->identities)
 		store_free(identity_store_layer(program->identities));

@@ -99,6 +99,7 @@ int nacos_watch_add(struct nacos_watch *watch, struct place *place, const char *
 	struct nacos_watch_entry *entry;
 	int error = 0;
 
+	assert(place->depth == PLACE_CONFIG);
 	nacos_watch_lock(watch);
 	entry = find_wanted(watch, place);
 	if (entry)

@@ -471,14 +471,14 @@ static int cache_get(struct store *store, struct place *place, enum version_part
 		error = -ENOMEM;
 	bool fetched = false; /* what came then is new enough, even if another change was told meanwhile */
 	while (!error && !entry_is_fresh(cache, entry) && !(fetched && entry->state != ENTRY_UNKNOWN)) {
-		fetched = !entry->fetching;
+		fetched = !entry->fetching && !call->from_memory;
 		error = fetched ? entry_fetch(cache, entry, call) : cache_wait_fetched(cache, call);
 	}
 	if (!error)
 		error = entry_answer(cache, entry, call, ret_version);
 	if (entry)
 		entry->users--;
-	bool untold = cache->untold;
+	bool untold = cache->untold && !call->from_memory; /* who may not wait has a lock that those who are told take */
 	pthread_mutex_unlock(&cache->lock);
 	if (untold)
 		cache_tell_untold(cache);

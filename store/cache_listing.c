@@ -147,13 +147,15 @@ int cache_list(struct store *store, struct place *place, struct call *call, stru
 		scope->users++;
 	bool is_used = !error;
 	while (!error && !scope_is_fresh(scope))
-		error = scope->fetching ? cache_wait_fetched(cache, call) : scope_fetch(cache, scope, call);
+		error = scope->fetching || call->from_memory ? cache_wait_fetched(cache, call) :
+							       scope_fetch(cache, scope, call);
 	if (!error)
 		*ret_listing = listing_hold(scope->listing);
 	if (is_used)
 		scope->users--;
 	pthread_mutex_unlock(&cache->lock);
-	cache_tell_untold(cache);
+	if (!call->from_memory)
+		cache_tell_untold(cache);
 	return error;
 }
 

@@ -152,6 +152,8 @@ static int cipher_store_get(struct store *generic, struct place *place, enum ver
 		return error;
 	if (part == VERSION_ATTRIBUTES && find_size(store, stored->md5, &size))
 		return without_content(store, place, stored, size, ret_version);
+	if (call->from_memory)
+		return -EWOULDBLOCK; /* a key service may have to be asked, and a large text takes its time */
 	error = decrypt(store, place, stored, call, &text);
 	if (part == VERSION_ATTRIBUTES && (!error || error == -EBADMSG || error == -ENOKEY))
 		return without_content(store, place, stored, text.size, ret_version);

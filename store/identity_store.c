@@ -375,7 +375,10 @@ int identity_store_load_rights(struct identity_store *store, struct place *place
 	struct identity *identity;
 	struct call part;
 	int own_error = rights_load(store->own_rights, place, bits, call);
-	int error = call->uid == CALL_NO_USER ? 0 : load_of_caller(store, place, bits, call);
+	int error = call->uid == CALL_NO_USER || own_error == -EWOULDBLOCK ? 0 : load_of_caller(store, place, bits, call);
+
+	if (own_error == -EWOULDBLOCK || error == -EWOULDBLOCK)
+		return -EWOULDBLOCK;
 
 	call_start_part(&part, call, RIGHTS_ASK_MS);
 	for (uid_t uid = 0; (identity = enter_from(store, uid)); uid = identity->uid + 1) {
@@ -384,7 +387,7 @@ int identity_store_load_rights(struct identity_store *store, struct place *place
 				   0 :
 				   rights_load(identity->rights, place, bits, &part);
 		leave(store, identity);
-		if (late == -EINTR || late == -ENOMEM)
+		if (late == -EINTR || late == -ENOMEM || late == -EWOULDBLOCK)
 			return late;
 		if (store_error_is_outage(late) || call_check(&part))
 			break;

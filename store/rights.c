@@ -241,6 +241,8 @@ static int ask(struct rights *rights, struct rights_node *node, enum rights_kind
 	struct rights_known *known = &node->known[kind];
 	struct call part;
 
+	if (call->from_memory)
+		return -EWOULDBLOCK;
 	known->asking = true;
 	node->users++;
 	rights->asking_count++;
@@ -355,6 +357,8 @@ static int check(struct rights *rights, struct place *place, enum rights_kind ki
 	int error = rights_load(rights, place, kind == KIND_READ ? RIGHT_READ : RIGHT_WRITE, call);
 	int answer = answer_of(rights, place, kind);
 
+	if (error == -EWOULDBLOCK)
+		return error;
 	if (!answer)
 		return 0;
 	if (error == -EINTR || error == -ENOMEM)

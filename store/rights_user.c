@@ -44,6 +44,8 @@ int rights_check_user(struct rights *rights, struct place *place, unsigned bits,
 
 	if (!has && call->uid == users->owner && users->owner_has_all)
 		return 0;
+	if ((has & bits) != bits && access && call->from_memory)
+		return -EWOULDBLOCK; /* groups are asked of /proc, or of the machine's database */
 	if ((has & bits) != bits && access)
 		has |= rights_of_groups(access, call);
 	if ((has & bits) == bits)

@@ -25,6 +25,7 @@ void call_start_part(struct call *part, const struct call *whole, int64_t timeou
 	part->interrupted = whole->interrupted;
 	part->interrupted_arg = whole->interrupted_arg;
 	part->uid = whole->uid;
+	part->from_memory = whole->from_memory;
 	part->find_groups = whole->find_groups;
 	part->find_groups_arg = whole->find_groups_arg;
 }
@@ -118,10 +119,12 @@ int call_fail(struct call *call, int error, const char *format, ...)
 
 int call_wait(struct call *call, pthread_cond_t *condition, pthread_mutex_t *lock)
 {
-	int error = call_check(call);
 	struct timespec until;
 
+	if (call->from_memory)
+		return -EWOULDBLOCK;
 	wait_check("another thread");
+	int error = call_check(call);
 	if (error)
 		return error;
 	clock_gettime(CLOCK_MONOTONIC, &until);

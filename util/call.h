@@ -27,6 +27,7 @@ struct call {
 	int64_t step_ms; /* how long one step of many (a page of a listing) may take; 0: until the deadline */
 	bool (*interrupted)(void *arg); /* NULL: can't be interrupted */
 	void *interrupted_arg;
+	bool from_memory; /* it must not wait at all: -EWOULDBLOCK instead of asking a server, or waiting for who does */
 	uid_t uid; /* the local user on whose behalf it is; CALL_NO_USER: nobody's in particular */
 	/*
 	 * The groups of whoever asks, if that is uid: their count, and the groups to be freed; negative: it can't be told. NULL: nobody

@@ -14,18 +14,9 @@
 #include <limits.h>
 #include <stdint.h>
 
-#define TOUCHER_NAME "nacosfs-toucher" /* argv[0] */
+#include "fs/node/wake.h"
 
-enum touch_kind {
-	TOUCH_HELLO, /* directory: the mount point, absolute; name: is looked up, so that the daemon learns who asks */
-	TOUCH_CONTENT, /* OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file can't be opened for writing */
-	TOUCH_ATTRIBUTES, /* ATTRIB */
-	TOUCH_CREATED, /* CREATE, OPEN, CLOSE_WRITE */
-	TOUCH_CREATED_DIRECTORY, /* CREATE */
-	TOUCH_REMOVED, /* DELETE */
-	TOUCH_REMOVED_DIRECTORY, /* DELETE */
-	TOUCH_FORGET_ABSENT, /* no event: the kernel looks the name up anew, and is told that it may not keep the answer */
-};
+#define TOUCHER_NAME "nacosfs-toucher" /* argv[0] */
 
 struct touch_command {
 	uint32_t kind; /* enum touch_kind */

@@ -92,7 +92,7 @@ bool name_is_of_cipher(const char *name)
 	return strstr(name, "cipher-");
 }
 
-bool name_is_scratch(const char *name)
+bool name_is_private(const char *name)
 {
 	size_t length = strlen(name);
 
@@ -103,7 +103,7 @@ bool name_is_scratch(const char *name)
 	       is_backup_pattern(name);
 }
 
-bool name_is_scratch_directory(const char *name)
+bool name_is_private_directory(const char *name)
 {
 	return name[0] == '.';
 }

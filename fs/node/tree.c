@@ -4,42 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/listing.h"
+#include "fs/node/names.h"
 #include "util/clock.h"
 
-#define FIRST_BUCKETS 1024
-
-int tree_init(struct tree *tree, const char *namespace_id, const char *group)
+static struct node *of_id(struct table_link *link)
 {
-	memset(tree, 0, sizeof(*tree));
-	tree->next_id = 1;
-	tree->bucket_count = FIRST_BUCKETS;
-	tree->by_id = calloc(tree->bucket_count, sizeof(*tree->by_id));
-	tree->by_name = calloc(tree->bucket_count, sizeof(*tree->by_name));
-	pthread_mutex_init(&tree->lock, NULL);
-	clock_init_condition(&tree->changed);
-	if (tree->by_id && tree->by_name)
-		tree->root = tree_add(tree, NULL, "", NODE_ROOT);
-	if (tree->root)
-		tree->root->place = place_new(namespace_id, group, NULL);
-	if (!tree->root || !tree->root->place) {
-		tree_destroy(tree);
-		return -ENOMEM;
-	}
-	tree->root->lookup_count = 1; /* the kernel never forgets it */
-	return 0;
+	return (struct node *)link;
 }
+
+static struct node *of_name(struct table_link *link)
+{
+	return link ? (struct node *)((char *)link - offsetof(struct node, by_name)) : NULL;
+}
+
+/* -------------------------------------------------------------------- kinds */
 
 bool node_is_directory(const struct node *node)
 {
-	return node->kind == NODE_ROOT || node->kind == NODE_NAMESPACE || node->kind == NODE_GROUP ||
-	       node->kind == NODE_SCRATCH_DIRECTORY;
+	return node->directory;
 }
 
-bool node_is_scratch(const struct node *node)
+bool node_is_private(const struct node *node)
 {
-	return node->kind == NODE_SCRATCH_FILE || node->kind == NODE_SCRATCH_LINK ||
-	       node->kind == NODE_SCRATCH_DIRECTORY;
+	return node->kind == NODE_PRIVATE_FILE || node->kind == NODE_PRIVATE_LINK ||
+	       node->kind == NODE_PRIVATE_DIRECTORY;
 }
 
 enum directory_level node_level(const struct node *node)
@@ -48,90 +36,120 @@ enum directory_level node_level(const struct node *node)
 		[PLACE_TOP] = LEVEL_NAMESPACES,
 		[PLACE_NAMESPACE] = LEVEL_GROUPS,
 		[PLACE_GROUP] = LEVEL_CONFIGS,
-		[PLACE_CONFIG] = LEVEL_NONE,
 	};
 
-	if (node->place)
-		return levels[node->place->depth];
-	return node->kind == NODE_SCRATCH_DIRECTORY ? LEVEL_SCRATCH : LEVEL_NONE;
+	if (!node->directory)
+		return LEVEL_NONE;
+	return node->place ? levels[node->place->depth] : LEVEL_PRIVATE;
 }
 
-struct place *node_linked_place(const struct node *node)
+const char *node_name(const struct node *node)
 {
-	return node->parent || node->kind == NODE_ROOT ? node->place : NULL;
+	return node->place ? node->place->name : node->private_name;
 }
 
-/* ------------------------------------------------------------------ buckets */
-
-static struct node **bucket_of_id(const struct tree *tree, uint64_t id)
+bool node_is_there(const struct tree *tree, const struct node *node)
 {
-	return &tree->by_id[id % tree->bucket_count];
+	return node->parent || node == tree->root;
 }
 
-static struct node **bucket_of_name(const struct tree *tree, const struct node *parent, const char *name)
+const struct buffer_memory *node_memory(const struct tree *tree, const struct node *node)
 {
-	uint64_t hash = UINT64_C(14695981039346656037) ^ parent->id;
-
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	return &tree->by_name[(hash ^ hash >> 29) % tree->bucket_count];
+	if (node->kind == NODE_CONFIG)
+		return name_is_cipher(node_name(node)) ? tree->terms->secret_memory : NULL;
+	return node->file ? node->file->content.memory : NULL;
 }
 
-static void link_name(struct tree *tree, struct node *node)
+/* What a private file holds is a secret where its name says so, or where secrets were opened beside it. */
+static const struct buffer_memory *memory_of_private(const struct tree *tree, const struct node *parent,
+						      const char *name)
 {
-	struct node **bucket = bucket_of_name(tree, node->parent, node->name);
+	bool is_secret = name_is_of_cipher(name) || (parent && parent->directory->has_secrets);
 
-	node->next_by_name = *bucket;
-	*bucket = node;
+	return is_secret ? tree->terms->secret_memory : NULL;
 }
 
-static void unlink_name(struct tree *tree, struct node *node)
+struct config *node_config(struct node *node)
 {
-	struct node **place = bucket_of_name(tree, node->parent, node->name);
-
-	while (*place != node)
-		place = &(*place)->next_by_name;
-	*place = node->next_by_name;
-	node->next_by_name = NULL;
+	if (!node->config)
+		node->config = config_new();
+	return node->config;
 }
 
-/* Doubles the buckets when chains grow; without memory they just stay long. */
-static void grow_buckets(struct tree *tree)
+struct timespec *node_modified(const struct node *node)
 {
-	size_t old_count = tree->bucket_count;
-	struct node **old_by_id = tree->by_id;
-	struct node **by_id = calloc(old_count * 2, sizeof(*by_id));
-	struct node **by_name = calloc(old_count * 2, sizeof(*by_name));
+	if (node->directory)
+		return &node->directory->modified;
+	if (node->kind == NODE_CONFIG)
+		return node->config ? &node->config->modified : NULL;
+	return &node->file->modified;
+}
 
-	if (!by_id || !by_name) {
-		free(by_id);
-		free(by_name);
+struct timespec *node_changed(const struct node *node)
+{
+	if (node->directory)
+		return &node->directory->changed;
+	if (node->kind == NODE_CONFIG)
+		return node->config ? &node->config->changed : NULL;
+	return &node->file->changed;
+}
+
+void node_touch_names(struct node *directory)
+{
+	directory->directory->modified = directory->directory->changed = clock_now();
+}
+
+void node_set_error(struct node *node, const char *reason)
+{
+	struct config *config = reason ? node_config(node) : node->config;
+
+	if (!config)
 		return;
-	}
-	free(tree->by_name);
-	tree->by_id = by_id;
-	tree->by_name = by_name;
-	tree->bucket_count = old_count * 2;
-	for (size_t i = 0; i < old_count; i++) {
-		for (struct node *node = old_by_id[i], *next; node; node = next) {
-			next = node->next_by_id;
-			struct node **bucket = bucket_of_id(tree, node->id);
-			node->next_by_id = *bucket;
-			*bucket = node;
-			if (node->parent)
-				link_name(tree, node);
-		}
-	}
-	free(old_by_id);
+	free(config->error_text);
+	config->error_text = reason ? strdup(reason) : NULL;
+}
+
+void node_set_failure(struct node *node, const char *reason, pid_t process)
+{
+	struct config *config = node->kind == NODE_CONFIG ? node_config(node) : NULL;
+
+	if (!config)
+		return;
+	node_set_error(node, reason);
+	config->failed_process = process;
+	config->failed_ms = clock_monotonic_ms();
+}
+
+/* ------------------------------------------------------------- finding nodes */
+
+struct wanted {
+	const struct node *parent;
+	const char *name;
+};
+
+static uint64_t hash_name(const struct node *parent, const char *name)
+{
+	return table_hash_more(node_id(parent), name, strlen(name));
+}
+
+static bool is_wanted(const struct table_link *link, const void *key)
+{
+	const struct node *node = of_name((struct table_link *)link);
+	const struct wanted *wanted = key;
+
+	return node->parent == wanted->parent && !strcmp(node_name(node), wanted->name);
+}
+
+static bool is_any(const struct table_link *link, const void *key)
+{
+	(void)link;
+	(void)key;
+	return true; /* no two have the same number */
 }
 
 struct node *tree_find(const struct tree *tree, uint64_t id)
 {
-	struct node *node = *bucket_of_id(tree, id);
-
-	while (node && node->id != id)
-		node = node->next_by_id;
-	return node;
+	return of_id(table_find(&tree->by_id, id, is_any, NULL));
 }
 
 struct node *tree_node(struct tree *tree, uint64_t id)
@@ -145,132 +163,209 @@ struct node *tree_node(struct tree *tree, uint64_t id)
 
 struct node *tree_child(const struct tree *tree, const struct node *parent, const char *name)
 {
-	struct node *node = *bucket_of_name(tree, parent, name);
+	const struct wanted wanted = { parent, name };
 
-	while (node && (node->parent != parent || strcmp(node->name, name)))
-		node = node->next_by_name;
-	return node;
+	return of_name(table_find(&tree->by_name, hash_name(parent, name), is_wanted, &wanted));
 }
 
-/* -------------------------------------------------------------------- nodes */
+struct node *tree_at(const struct tree *tree, struct place *place)
+{
+	if (place == tree->root->place)
+		return tree->root;
+	if (place->depth <= tree->root->place->depth)
+		return NULL;
+	struct node *above = tree_at(tree, place->above);
+	struct node *node = above ? tree_child(tree, above, place->name) : NULL;
+	return node && node->place == place ? node : NULL;
+}
+
+struct node *tree_next(const struct tree *tree, const struct node *before)
+{
+	return of_id(table_next(&tree->by_id, before ? &before->by_id : NULL));
+}
+
+/* ------------------------------------------------------------ adding, freeing */
 
 static void link_child(struct tree *tree, struct node *node, struct node *parent)
 {
+	struct directory *directory = parent->directory;
+
 	node->parent = parent;
 	node->previous_sibling = NULL;
-	node->next_sibling = parent->first_child;
-	if (parent->first_child)
-		parent->first_child->previous_sibling = node;
-	parent->first_child = node;
-	parent->child_count++;
-	link_name(tree, node);
+	node->next_sibling = directory->first_child;
+	if (directory->first_child)
+		directory->first_child->previous_sibling = node;
+	directory->first_child = node;
+	directory->child_count++;
+	table_add(&tree->by_name, &node->by_name, hash_name(parent, node_name(node)));
 }
 
 static void unlink_child(struct tree *tree, struct node *node)
 {
-	struct node *parent = node->parent;
+	struct directory *directory = node->parent->directory;
 
-	unlink_name(tree, node);
-	*(node->previous_sibling ? &node->previous_sibling->next_sibling : &parent->first_child) =
+	table_remove(&tree->by_name, &node->by_name);
+	*(node->previous_sibling ? &node->previous_sibling->next_sibling : &directory->first_child) =
 		node->next_sibling;
 	if (node->next_sibling)
 		node->next_sibling->previous_sibling = node->previous_sibling;
 	node->previous_sibling = node->next_sibling = NULL;
-	parent->child_count--;
+	directory->child_count--;
 	node->parent = NULL;
 }
 
-static bool has_place(enum node_kind kind)
+static void free_file(struct tree *tree, struct private_file *file)
 {
-	return kind == NODE_NAMESPACE || kind == NODE_GROUP || kind == NODE_CONFIG;
+	if (!file)
+		return;
+	tree->private_size -= file->content.size;
+	buffer_wipe(&file->content);
+	free(file);
+}
+
+static void free_node(struct tree *tree, struct node *node)
+{
+	if (node_is_private(node))
+		tree->private_count--;
+	if (node->directory)
+		listing_drop(node->directory->merged);
+	free(node->directory);
+	config_free(node->config);
+	free_file(tree, node->file);
+	place_drop(node->place);
+	free(node->private_name);
+	free(node);
+}
+
+static int name_place(struct tree *tree, struct node *node, struct node *parent, const char *name)
+{
+	const struct terms *terms = tree->terms;
+
+	node->place = parent ? place_below(parent->place, name) : place_new(terms->namespace_id, terms->group, NULL);
+	return node->place ? 0 : -ENOMEM;
+}
+
+static int make_file(struct tree *tree, struct node *node, struct node *parent, const char *name)
+{
+	node->private_name = strdup(name);
+	node->file = calloc(1, sizeof(*node->file));
+	if (!node->private_name || !node->file)
+		return -ENOMEM;
+	node->file->uid = tree->terms->uid;
+	node->file->gid = tree->terms->gid;
+	node->file->modified = node->file->changed = clock_now();
+	node->file->created_ms = clock_monotonic_ms();
+	node->file->content.memory = memory_of_private(tree, parent, name);
+	return 0;
+}
+
+/* What a node of its kind has. */
+static int fill_node(struct tree *tree, struct node *node, struct node *parent, const char *name)
+{
+	bool is_of_store = node->kind == NODE_ROOT || node->kind == NODE_NAMESPACE || node->kind == NODE_GROUP ||
+			   node->kind == NODE_CONFIG;
+	int error = is_of_store ? name_place(tree, node, parent, name) : make_file(tree, node, parent, name);
+
+	if (error || node->kind == NODE_CONFIG || (!is_of_store && node->kind != NODE_PRIVATE_DIRECTORY))
+		return error;
+	node->directory = calloc(1, sizeof(*node->directory));
+	if (!node->directory)
+		return -ENOMEM;
+	node->directory->modified = node->directory->changed = clock_now();
+	return 0;
 }
 
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind)
 {
-	struct node *node = calloc(1, sizeof(*node));
+	struct node *node = parent && !node_is_there(tree, parent) ? NULL : calloc(1, sizeof(*node));
 
 	if (!node)
 		return NULL;
-	node->name = strdup(name);
-	if (has_place(kind))
-		node->place = place_below(parent->place, name);
-	if (!node->name || (has_place(kind) && !node->place)) {
-		place_drop(node->place);
-		free(node->name);
-		free(node);
+	node->kind = (unsigned char)kind;
+	node->mode = MODE_ANY;
+	if (node_is_private(node))
+		tree->private_count++;
+	if (fill_node(tree, node, parent, name)) {
+		free_node(tree, node);
 		return NULL;
 	}
-	if (tree->node_count > 2 * tree->bucket_count)
-		grow_buckets(tree);
-	node->id = tree->next_id++;
-	node->kind = kind;
-	struct node **bucket = bucket_of_id(tree, node->id);
-	node->next_by_id = *bucket;
-	*bucket = node;
-	tree->node_count++;
-	if (kind == NODE_SCRATCH_FILE || kind == NODE_SCRATCH_LINK || kind == NODE_SCRATCH_DIRECTORY)
-		tree->scratch_count++;
+	table_add(&tree->by_id, &node->by_id, tree->next_id++);
 	if (parent)
 		link_child(tree, node, parent);
 	return node;
 }
 
-static void free_node(struct tree *tree, struct node *node)
-{
-	if (node_is_scratch(node))
-		tree->scratch_count--;
-	tree->scratch_size -= node->content.size;
-	buffer_wipe(&node->content);
-	listing_drop(node->merged);
-	version_drop(node->last_commit);
-	free(node->error_text);
-	place_drop(node->place);
-	free(node->name);
-	free(node);
-	tree->node_count--;
-}
-
 static void free_if_unused(struct tree *tree, struct node *node)
 {
-	if (node->parent || node == tree->root || node->lookup_count || node->references)
+	if (node_is_there(tree, node) || node->lookup_count || node->references)
 		return;
-	struct node **place = bucket_of_id(tree, node->id);
-	while (*place != node)
-		place = &(*place)->next_by_id;
-	*place = node->next_by_id;
+	table_remove(&tree->by_id, &node->by_id);
 	free_node(tree, node);
-}
-
-void node_touch_names(struct node *directory)
-{
-	directory->modified = directory->changed = clock_now();
 }
 
 void tree_unlink(struct tree *tree, struct node *node)
 {
-	while (node->first_child)
-		tree_unlink(tree, node->first_child);
+	while (node->directory && node->directory->first_child)
+		tree_unlink(tree, node->directory->first_child);
 	unlink_child(tree, node);
 	free_if_unused(tree, node);
 }
 
+/* ------------------------------------------------------------- other names, other kinds */
+
 int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name)
 {
-	char *copy = strdup(name);
-	struct place *place = has_place(node->kind) ? place_below(parent->place, name) : NULL;
+	bool is_of_store = node->kind == NODE_CONFIG;
+	struct place *place = is_of_store ? place_below(parent->place, name) : NULL;
+	char *copy = is_of_store ? NULL : strdup(name);
 
-	if (!copy || (has_place(node->kind) && !place)) {
+	if ((!place && !copy) || !node_is_there(tree, parent)) {
 		place_drop(place);
 		free(copy);
-		return -ENOMEM;
+		return place || copy ? -ENOENT : -ENOMEM;
 	}
 	if (node->parent)
 		unlink_child(tree, node);
-	free(node->name);
 	place_drop(node->place);
-	node->name = copy;
+	free(node->private_name);
 	node->place = place;
+	node->private_name = copy;
 	link_child(tree, node, parent);
+	return 0;
+}
+
+int tree_make_config(struct tree *tree, struct node *node)
+{
+	if (!node_config(node))
+		return -ENOMEM;
+	free_file(tree, node->file);
+	node->file = NULL;
+	tree->private_count--;
+	node->kind = NODE_CONFIG;
+	return 0;
+}
+
+int tree_make_private(struct tree *tree, struct node *node)
+{
+	struct place *place = node->place;
+
+	/* Its name stays that of the place until it is moved. */
+	if (make_file(tree, node, node->parent, place->name)) {
+		free(node->private_name);
+		free(node->file);
+		node->private_name = NULL;
+		node->file = NULL;
+		return -ENOMEM;
+	}
+	/* It is found by the same name as before. */
+	node->place = NULL;
+	place_drop(place);
+	config_free(node->config);
+	node->config = NULL;
+	tree->private_count++;
+	node->kind = NODE_PRIVATE_FILE;
+	node->is_stored = false;
+	*node->listed_md5 = '\0';
 	return 0;
 }
 
@@ -278,33 +373,46 @@ void tree_note_vanished(struct tree *tree, const struct node *node)
 {
 	struct vanished *vanished = &tree->vanished[tree->vanished_next++ % VANISHED_COUNT];
 
-	free(vanished->name);
-	vanished->name = strdup(node->name);
-	vanished->parent_id = node->parent->id;
+	place_drop(vanished->place);
+	vanished->place = place_hold(node->place);
 	vanished->seen_ms = clock_monotonic_ms();
 }
 
-bool tree_has_vanished(const struct tree *tree, const struct node *parent, const char *name,
-		       int64_t since_ms)
+bool tree_has_vanished(const struct tree *tree, const struct place *place, int64_t since_ms)
 {
-	for (size_t i = 0; i < VANISHED_COUNT; i++) {
-		const struct vanished *vanished = &tree->vanished[i];
-		if (vanished->name && vanished->parent_id == parent->id && vanished->seen_ms > since_ms &&
-		    !strcmp(vanished->name, name))
+	for (size_t i = 0; i < VANISHED_COUNT; i++)
+		if (tree->vanished[i].place == place && tree->vanished[i].seen_ms > since_ms)
 			return true;
-	}
 	return false;
 }
+
+/* --------------------------------------------------------------- their lives */
 
 void node_hold(struct node *node)
 {
 	node->references++;
 }
 
-void tree_drop(struct tree *tree, struct node *node)
+void node_drop(struct tree *tree, struct node *node)
 {
 	node->references--;
 	free_if_unused(tree, node);
+}
+
+struct held tree_hold(struct tree *tree, struct node *node)
+{
+	lock_assert_held(&tree->lock);
+	node_hold(node);
+	return (struct held){ tree, node };
+}
+
+void tree_drop(struct held *held)
+{
+	if (!held->node)
+		return;
+	lock_assert_held(&held->tree->lock);
+	node_drop(held->tree, held->node);
+	held->node = NULL;
 }
 
 void node_count_lookup(struct node *node)
@@ -320,38 +428,31 @@ void tree_forget(struct tree *tree, uint64_t id, uint64_t count)
 	free_if_unused(tree, node);
 }
 
+int tree_init(struct tree *tree, const struct terms *terms)
+{
+	memset(tree, 0, sizeof(*tree));
+	tree->terms = terms;
+	tree->next_id = 1;
+	lock_init(&tree->lock);
+	tree->root = tree_add(tree, NULL, "", NODE_ROOT);
+	if (!tree->root) {
+		tree_destroy(tree);
+		return -ENOMEM;
+	}
+	tree->root->lookup_count = 1; /* the kernel never forgets it */
+	return 0;
+}
+
 void tree_destroy(struct tree *tree)
 {
-	for (size_t i = 0; tree->by_id && i < tree->bucket_count; i++) {
-		for (struct node *node = tree->by_id[i], *next; node; node = next) {
-			next = node->next_by_id;
-			free_node(tree, node);
-		}
+	for (struct node *node = tree_next(tree, NULL), *next; node; node = next) {
+		next = tree_next(tree, node);
+		free_node(tree, node);
 	}
 	for (size_t i = 0; i < VANISHED_COUNT; i++)
-		free(tree->vanished[i].name);
-	free(tree->by_id);
-	free(tree->by_name);
-	pthread_cond_destroy(&tree->changed);
-	pthread_mutex_destroy(&tree->lock);
-}
-
-int tree_wait(struct tree *tree, struct call *call)
-{
-	return call_wait(call, &tree->changed, &tree->lock);
-}
-
-/* -------------------------------------------------------------------- names */
-
-void node_set_error(struct node *node, const char *reason)
-{
-	free(node->error_text);
-	node->error_text = reason ? strdup(reason) : NULL;
-}
-
-void node_set_failure(struct node *node, const char *reason, pid_t process)
-{
-	node_set_error(node, reason);
-	node->failed_process = process;
-	node->failed_ms = clock_monotonic_ms();
+		place_drop(tree->vanished[i].place);
+	table_release(&tree->by_id);
+	table_release(&tree->by_name);
+	lock_destroy(&tree->lock);
+	tree->root = NULL;
 }

@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "fs/node/attributes.h"
-#include "fs/save/draft.h"
-#include "fs/follow/notify.h"
-#include "fs/save/scratch.h"
-#include "store/store.h"
+#include "fs/node/access.h"
+#include "fs/node/draft.h"
+#include "fs/node/saving.h"
+#include "fs/node/wake.h"
+#include "fs/save/ask.h"
+#include "fs/save/private.h"
+#include "fs/save/save.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -18,48 +19,48 @@
 #define BACKGROUND_TIMEOUT_MS 30000 /* nobody waits for it */
 #define STOP_TIMEOUT_MS 10000 /* of each thing that is done at the end */
 #define RETRY_MS 5000
+#define BUSY_MS 100 /* until it is looked again at what is under way */
+#define THREADS 4
 
 enum task_kind { TASK_SHOW_AGAIN, TASK_REMOVE, TASK_SAVE, TASK_SAVE_OPEN, TASK_FORGET_EMPTY };
 
 struct task {
-	struct task *next;
+	struct table_link link; /* first; of removals, by place */
+	struct task *next, *previous;
 	enum task_kind kind;
 	int64_t due_ms;
 	bool running;
 	struct node *node; /* held: of removals the directory, else the config */
-	char *name; /* of removals */
+	struct place *place; /* of removals: what is hidden */
 	struct version *base;
-	mode_t mode; /* of the config that had the name */
+	uint16_t mode; /* of the config that had the name */
 	uid_t uid; /* of who removed it */
 };
 
 struct grace {
-	struct task *tasks; /* in no order: there are few */
+	struct task *tasks; /* in no order */
+	struct table removals; /* by place */
 	pthread_cond_t woken;
-	struct thread thread;
+	struct thread threads[THREADS];
 	bool stopping;
 };
 
-static bool is_removal(const struct task *task)
-{
-	return task->kind == TASK_SHOW_AGAIN || task->kind == TASK_REMOVE;
-}
-
-int grace_new(struct filesystem *filesystem)
+int grace_new(struct saver *saver)
 {
 	struct grace *grace = calloc(1, sizeof(*grace));
 
 	if (!grace)
 		return -ENOMEM;
 	clock_init_condition(&grace->woken);
-	filesystem->grace = grace;
+	saver->grace = grace;
 	return 0;
 }
 
-static struct task *add_task(struct filesystem *filesystem, enum task_kind kind, struct node *node,
+/* place: of a removal; NULL: it is none. */
+static struct task *add_task(struct saver *saver, enum task_kind kind, struct node *node, struct place *place,
 			     int64_t delay_ms)
 {
-	struct grace *grace = filesystem->grace;
+	struct grace *grace = saver->grace;
 	struct task *task = calloc(1, sizeof(*task));
 
 	if (!task)
@@ -69,38 +70,44 @@ static struct task *add_task(struct filesystem *filesystem, enum task_kind kind,
 	node_hold(node);
 	task->due_ms = clock_monotonic_ms() + delay_ms;
 	task->next = grace->tasks;
+	if (task->next)
+		task->next->previous = task;
 	grace->tasks = task;
+	task->place = place_hold(place);
+	if (place)
+		table_add(&grace->removals, &task->link, place->link.hash);
 	pthread_cond_signal(&grace->woken);
 	return task;
 }
 
-static void remove_task(struct filesystem *filesystem, struct task *task)
+static void remove_task(struct saver *saver, struct task *task)
 {
-	struct task **place = &filesystem->grace->tasks;
+	struct grace *grace = saver->grace;
 
-	while (*place != task)
-		place = &(*place)->next;
-	*place = task->next;
-	tree_drop(&filesystem->tree, task->node);
+	*(task->previous ? &task->previous->next : &grace->tasks) = task->next;
+	if (task->next)
+		task->next->previous = task->previous;
+	if (task->place)
+		table_remove(&grace->removals, &task->link);
+	node_drop(saver->tree, task->node);
 	version_drop(task->base);
-	free(task->name);
+	place_drop(task->place);
 	free(task);
 }
 
-static struct task *find_removal(const struct filesystem *filesystem, const struct node *parent,
-				 const char *name)
+static bool is_of(const struct table_link *link, const void *place)
 {
-	struct task *task = filesystem->grace->tasks;
-
-	while (task && !(is_removal(task) && task->node == parent && !strcmp(task->name, name)))
-		task = task->next;
-	return task;
+	return ((const struct task *)link)->place == place;
 }
 
-static struct task *find_task(const struct filesystem *filesystem, enum task_kind kind,
-			      const struct node *node)
+static struct task *find_removal(const struct saver *saver, const struct place *place)
 {
-	struct task *task = filesystem->grace->tasks;
+	return (struct task *)table_find(&saver->grace->removals, place->link.hash, is_of, place);
+}
+
+static struct task *find_task(const struct saver *saver, enum task_kind kind, const struct node *node)
+{
+	struct task *task = saver->grace->tasks;
 
 	while (task && (task->kind != kind || task->node != node))
 		task = task->next;
@@ -109,125 +116,110 @@ static struct task *find_task(const struct filesystem *filesystem, enum task_kin
 
 /* ----------------------------------------------------------------- removals */
 
-int grace_hide(struct filesystem *filesystem, struct node *node, struct version *base, bool remove, uid_t uid)
+int grace_hide(struct saver *saver, struct node *node, struct version *base, bool remove, uid_t uid)
 {
-	char *name = strdup(node->name);
+	struct task *task = add_task(saver, remove ? TASK_REMOVE : TASK_SHOW_AGAIN, node->parent, node->place, GRACE_MS);
 
-	if (!name)
+	if (!task)
 		return -ENOMEM;
-	struct task *task =
-		add_task(filesystem, remove ? TASK_REMOVE : TASK_SHOW_AGAIN, node->parent, GRACE_MS);
-	if (!task) {
-		free(name);
-		return -ENOMEM;
-	}
-	task->name = name;
 	task->base = version_hold(base);
 	task->mode = node->mode;
 	task->uid = uid;
 	return 0;
 }
 
-bool grace_hides(const struct filesystem *filesystem, const struct node *parent, const char *name)
+bool grace_hides(const struct saver *saver, const struct place *place)
 {
-	return find_removal(filesystem, parent, name);
+	return find_removal(saver, place);
 }
 
-struct version *grace_base(const struct filesystem *filesystem, const struct node *parent, const char *name)
+struct version *grace_base(const struct saver *saver, const struct place *place)
 {
-	struct task *task = find_removal(filesystem, parent, name);
+	struct task *task = find_removal(saver, place);
 
 	return task ? version_hold(task->base) : NULL;
 }
 
-int grace_take_back(struct filesystem *filesystem, struct node *parent, const char *name, struct call *call,
-		    struct version **ret_base, mode_t *ret_mode)
+int grace_take_back(struct saver *saver, struct place *place, struct call *call, struct version **ret_base,
+		    mode_t *ret_mode)
 {
 	struct task *task;
 	int error = 0;
 
-	while (!error && (task = find_removal(filesystem, parent, name)) && task->running)
-		error = tree_wait(&filesystem->tree, call);
+	while (!error && (task = find_removal(saver, place)) && task->running)
+		error = tree_wait(saver->tree, call);
 	if (error)
 		return error;
 	if (!task)
 		return -ENOENT;
 	*ret_base = version_hold(task->base);
 	*ret_mode = task->mode;
-	remove_task(filesystem, task);
+	remove_task(saver, task);
 	return 0;
 }
 
-size_t grace_count_removals(const struct filesystem *filesystem)
+size_t grace_count_removals(const struct saver *saver)
 {
-	size_t count = 0;
-
-	for (const struct task *task = filesystem->grace->tasks; task; task = task->next)
-		count += is_removal(task);
-	return count;
+	return saver->grace->removals.count;
 }
 
 /* Removes the config from the store; gives up the lock meanwhile. Whatever comes of it, the name is not hidden then. */
-static int run_removal(struct filesystem *filesystem, struct task *task, struct call *call)
+static int run_removal(struct saver *saver, struct task *task, struct call *call)
 {
-	struct tree *tree = &filesystem->tree;
-	cleanup_place struct place *place = place_below(task->node->place, task->name);
+	struct tree *tree = saver->tree;
+	struct place *place = task->place;
 	char text[PLACE_TEXT_SIZE];
 	uid_t caller = call->uid;
-	int error = -ENOMEM;
+	int error = saving_mark(tree, place);
 
-	if (place) {
+	place_format(place, text, sizeof(text));
+	if (!error) {
 		task->running = true;
 		call->uid = task->uid;
-		pthread_mutex_unlock(&tree->lock);
-		error = store_remove(filesystem->store, place, task->base, call);
+		error = ask_remove(tree, call, place, task->base);
 		call->uid = caller;
-		place_format(place, text, sizeof(text));
-		if (error)
-			log_error("%s: not removed: %s", text, call->reason);
-		else
-			log_info("%s: removed", text);
-		pthread_mutex_lock(&tree->lock);
+		saving_unmark(tree, place);
 	}
-	remove_task(filesystem, task);
-	pthread_cond_broadcast(&tree->changed);
+	if (error)
+		log_error("%s: not removed: %s", text, call->reason);
+	else
+		log_info("%s: removed", text);
+	remove_task(saver, task);
+	lock_broadcast(&tree->lock);
 	return error;
 }
 
-static void show_again(struct filesystem *filesystem, struct task *task)
+static void show_again(struct saver *saver, struct task *task)
 {
-	cleanup_place struct place *place = place_below(task->node->place, task->name);
 	char text[PLACE_TEXT_SIZE];
 
-	if (place) {
-		log_info("%s: was renamed to a name that is only in memory; it stays on the server",
-			 place_format(place, text, sizeof(text)));
-		notify_changed(filesystem, place);
-	}
-	remove_task(filesystem, task);
+	log_info("%s: was renamed to a name that is only in memory; it stays on the server",
+		 place_format(task->place, text, sizeof(text)));
+	wake_changed(saver->tree, task->place);
+	remove_task(saver, task);
 }
 
-static bool is_below(const struct node *node, const struct node *directory)
+static bool is_below(const struct place *place, const struct place *directory)
 {
-	while (node && node != directory)
-		node = node->parent;
-	return node;
+	while (place && place != directory)
+		place = place->above;
+	return place;
 }
 
-int grace_finish_below(struct filesystem *filesystem, struct node *directory, struct call *call)
+int grace_finish_below(struct saver *saver, struct place *directory, struct call *call)
 {
 	struct task *task;
 	int first_error = 0;
 
 	for (;;) {
-		task = filesystem->grace->tasks;
-		while (task && !(task->kind == TASK_REMOVE && is_below(task->node, directory)))
+		task = saver->grace->tasks;
+		while (task && !(task->kind == TASK_REMOVE && is_below(task->place, directory)))
 			task = task->next;
 		if (!task)
 			return first_error;
-		int error = task->running ? tree_wait(&filesystem->tree, call) :
-					    run_removal(filesystem, task, call);
-		if (error == -ETIMEDOUT || error == -EINTR)
+		bool is_busy = task->running || saving_is_marked(saver->tree, task->place);
+		int error = is_busy ? tree_wait(saver->tree, call) : run_removal(saver, task, call);
+		if (error == -ETIMEDOUT || error == -EINTR || error == -EWOULDBLOCK)
 			return error;
 		if (error && !first_error)
 			first_error = error;
@@ -236,102 +228,113 @@ int grace_finish_below(struct filesystem *filesystem, struct node *directory, st
 
 /* -------------------------------------------------------------------- saves */
 
-static void start_anew(struct filesystem *filesystem, enum task_kind kind, struct node *node,
-		       int64_t delay_ms)
+static void start_anew(struct saver *saver, enum task_kind kind, struct node *node, int64_t delay_ms)
 {
-	struct task *task = find_task(filesystem, kind, node);
+	struct task *task = find_task(saver, kind, node);
 
 	if (task)
 		task->due_ms = clock_monotonic_ms() + delay_ms;
-	else if (!add_task(filesystem, kind, node, delay_ms))
-		log_error("%s: out of memory, its save or end can't be put off", node->name);
+	else if (!add_task(saver, kind, node, NULL, delay_ms))
+		log_error("%s: out of memory, its save or end can't be put off", node_name(node));
 }
 
-void grace_save_later(struct filesystem *filesystem, struct node *node)
+void grace_save_later(struct saver *saver, struct node *node)
 {
-	start_anew(filesystem, TASK_SAVE, node, GRACE_MS);
+	start_anew(saver, TASK_SAVE, node, GRACE_MS);
 }
 
-void grace_save_open(struct filesystem *filesystem, struct node *node)
+void grace_save_open(struct saver *saver, struct node *node)
 {
-	start_anew(filesystem, TASK_SAVE_OPEN, node, GRACE_MS);
+	start_anew(saver, TASK_SAVE_OPEN, node, GRACE_MS);
 }
 
-void grace_keep_empty(struct filesystem *filesystem, struct node *node)
+void grace_keep_empty(struct saver *saver, struct node *node)
 {
-	start_anew(filesystem, TASK_FORGET_EMPTY, node, DRAFT_EMPTY_MS);
+	start_anew(saver, TASK_FORGET_EMPTY, node, GRACE_EMPTY_MS);
 }
 
 /* The close of the file succeeded long ago: its text must not go. It stays, as a file in memory. */
-static void keep_as_scratch(struct filesystem *filesystem, struct node *node)
+static void keep_as_private(struct saver *saver, struct node *node)
 {
-	const struct buffer *content = &node->draft->content;
+	const struct draft *draft = node_draft(node);
+	const struct writer writer = draft->writer;
+	mode_t mode = access_mode(saver->tree, node);
 
-	const struct writer writer = node->draft->writer;
-	mode_t mode = attributes_mode(filesystem, node);
-
-	if (scratch_from_config(&filesystem->tree, node, content->data, content->size)) {
-		log_error("%s: out of memory, its text is lost", node->name);
+	if (private_from_config(saver->tree, node, draft->content.data, draft->content.size)) {
+		log_error("%s: out of memory, its text is lost", node_name(node));
 		return;
 	}
-	node->mode = mode;
-	if (filesystem->per_user) {
+	node->mode = (uint16_t)mode;
+	if (saver->tree->terms->per_user) {
 		/* It has no ACL any more: it is its writer's, alone. */
 		node->mode = 0600;
-		node->uid = writer.uid;
-		node->gid = writer.gid;
+		node->file->uid = writer.uid;
+		node->file->gid = writer.gid;
 	}
-	log_error("%s: kept in memory only, copy it away", node->name);
+	log_error("%s: kept in memory only, copy it away", node_name(node));
 }
 
-static void run_save(struct filesystem *filesystem, struct task *task, struct call *call)
+static void run_save(struct saver *saver, struct task *task, struct call *call)
 {
-	struct node *node = task->node;
+	cleanup_held struct held held = tree_hold(saver->tree, task->node);
+	struct node *node = held.node;
 
-	if (!node->parent || !node->deferred || node->writers || node->kind != NODE_CONFIG) {
-		remove_task(filesystem, task);
+	if (node->kind != NODE_CONFIG || !node->parent || !node->config->deferred || node->writers) {
+		remove_task(saver, task);
 		return;
 	}
-	node->deferred = false;
+	/* It is being renamed, perhaps: then it is not to be published under this name. */
+	if (saving_is_marked(saver->tree, node->place) && !saver->grace->stopping) {
+		task->due_ms = clock_monotonic_ms() + BUSY_MS;
+		return;
+	}
+	node->config->deferred = false;
 	task->running = true;
-	int error = draft_commit(filesystem, node, call);
+	int error = save_draft(saver, call, &held);
 	task->running = false;
-	if (store_error_is_outage(error) && !filesystem->grace->stopping) {
-		node->deferred = true;
+	if (node->kind != NODE_CONFIG) {
+		remove_task(saver, task);
+		return;
+	}
+	if (store_error_is_outage(error) && !saver->grace->stopping) {
+		node->config->deferred = true;
 		task->due_ms = clock_monotonic_ms() + RETRY_MS;
 		return;
 	}
-	if (error && node->draft)
-		keep_as_scratch(filesystem, node);
+	if (error && node_draft(node))
+		keep_as_private(saver, node);
 	else if (!node->writers)
 		draft_drop(node);
-	remove_task(filesystem, task);
+	remove_task(saver, task);
 }
 
-static void run_save_open(struct filesystem *filesystem, struct task *task, struct call *call)
+static void run_save_open(struct saver *saver, struct task *task, struct call *call)
 {
-	/* What can't be saved is kept by draft_commit(). */
+	cleanup_held struct held held = tree_hold(saver->tree, task->node);
+
+	/* What can't be saved is kept by the save. */
 	task->running = true;
 	if (!draft_is_blank(task->node))
-		draft_commit(filesystem, task->node, call);
-	remove_task(filesystem, task);
+		save_draft(saver, call, &held);
+	remove_task(saver, task);
 }
 
-static void forget_empty(struct filesystem *filesystem, struct task *task)
+static void forget_empty(struct saver *saver, struct task *task)
 {
-	struct node *node = task->node;
+	cleanup_held struct held held = tree_hold(saver->tree, task->node);
+	struct node *node = held.node;
 
 	if (node->kind == NODE_CONFIG && !node->writers && draft_is_blank(node)) {
 		draft_drop(node);
-		if (!node->stored && node->parent)
-			filesystem_unlink_node(filesystem, node);
+		if (!node->is_stored && node->parent)
+			wake_vanish(saver->tree, node);
 		else
-			notify_content(filesystem, node);
+			wake_content(saver->tree, node);
 	}
-	remove_task(filesystem, task);
+	remove_task(saver, task);
 }
 
-/* --------------------------------------------------------------- the thread */
+/* --------------------------------------------------------------- the threads */
 
 /* The task that is due first, NULL when there is none that could be run. */
 static struct task *next_task(const struct grace *grace)
@@ -344,85 +347,91 @@ static struct task *next_task(const struct grace *grace)
 	return next;
 }
 
-static void run_task(struct filesystem *filesystem, struct task *task, int64_t timeout_ms)
+static void run_task(struct saver *saver, struct task *task, int64_t timeout_ms)
 {
 	struct call call;
 
 	call_start(&call, timeout_ms);
 	switch (task->kind) {
 	case TASK_SHOW_AGAIN:
-		show_again(filesystem, task);
+		show_again(saver, task);
 		break;
 	case TASK_REMOVE:
-		run_removal(filesystem, task, &call);
+		if (saving_is_marked(saver->tree, task->place))
+			task->due_ms = clock_monotonic_ms() + BUSY_MS;
+		else
+			run_removal(saver, task, &call);
 		break;
 	case TASK_SAVE:
-		run_save(filesystem, task, &call);
+		run_save(saver, task, &call);
 		break;
 	case TASK_SAVE_OPEN:
-		run_save_open(filesystem, task, &call);
+		run_save_open(saver, task, &call);
 		break;
 	case TASK_FORGET_EMPTY:
-		forget_empty(filesystem, task);
+		forget_empty(saver, task);
 		break;
 	}
 }
 
 static void *run_grace(void *argument)
 {
-	struct filesystem *filesystem = argument;
-	struct grace *grace = filesystem->grace;
+	struct saver *saver = argument;
+	struct grace *grace = saver->grace;
+	struct lock *lock = &saver->tree->lock;
 
-	pthread_mutex_lock(&filesystem->tree.lock);
+	lock_take(lock);
 	while (!grace->stopping) {
 		struct task *task = next_task(grace);
-		if (!task) {
-			pthread_cond_wait(&grace->woken, &filesystem->tree.lock);
-			continue;
-		}
-		if (task->due_ms > clock_monotonic_ms()) {
-			struct timespec until = clock_from_ms(task->due_ms);
-			pthread_cond_timedwait(&grace->woken, &filesystem->tree.lock, &until);
-			continue;
-		}
-		run_task(filesystem, task, BACKGROUND_TIMEOUT_MS);
+
+		if (task && task->due_ms <= clock_monotonic_ms())
+			run_task(saver, task, BACKGROUND_TIMEOUT_MS);
+		else
+			lock_sleep(lock, &grace->woken, task ? task->due_ms : INT64_MAX);
 	}
-	pthread_mutex_unlock(&filesystem->tree.lock);
+	lock_give(lock);
 	return NULL;
 }
 
-int grace_start(struct filesystem *filesystem)
+int grace_start(struct saver *saver)
 {
-	return thread_start(&filesystem->grace->thread, run_grace, filesystem);
+	int error = 0;
+
+	for (size_t i = 0; i < THREADS && !error; i++)
+		error = thread_start(&saver->grace->threads[i], run_grace, saver);
+	return error;
 }
 
-void grace_stop(struct filesystem *filesystem)
+void grace_stop(struct saver *saver)
 {
-	struct grace *grace = filesystem->grace;
+	struct grace *grace = saver->grace;
+	struct lock *lock = &saver->tree->lock;
 	struct task *task;
 
-	pthread_mutex_lock(&filesystem->tree.lock);
+	lock_take(lock);
 	grace->stopping = true;
-	pthread_cond_signal(&grace->woken);
-	pthread_mutex_unlock(&filesystem->tree.lock);
-	thread_join(&grace->thread);
+	pthread_cond_broadcast(&grace->woken);
+	lock_give(lock);
+	for (size_t i = 0; i < THREADS; i++)
+		thread_join(&grace->threads[i]);
 
-	pthread_mutex_lock(&filesystem->tree.lock);
+	lock_take(lock);
 	while ((task = next_task(grace)))
-		run_task(filesystem, task, STOP_TIMEOUT_MS);
-	draft_keep_all(filesystem);
-	pthread_mutex_unlock(&filesystem->tree.lock);
+		run_task(saver, task, STOP_TIMEOUT_MS);
+	save_keep_all(saver);
+	lock_give(lock);
 }
 
-void grace_free(struct filesystem *filesystem)
+void grace_free(struct saver *saver)
 {
-	struct grace *grace = filesystem->grace;
+	struct grace *grace = saver->grace;
 
 	if (!grace)
 		return;
 	while (grace->tasks)
-		remove_task(filesystem, grace->tasks);
+		remove_task(saver, grace->tasks);
+	table_release(&grace->removals);
 	pthread_cond_destroy(&grace->woken);
 	free(grace);
-	filesystem->grace = NULL;
+	saver->grace = NULL;
 }

@@ -23,7 +23,7 @@ static void test_scratch_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(names); i++)
-		if (!name_is_scratch(names[i]))
+		if (!name_is_private(names[i]))
 			fail_msg("%s is a scratch name", names[i]);
 }
 
@@ -37,9 +37,9 @@ static void test_config_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(names); i++)
-		if (name_is_scratch(names[i]))
+		if (name_is_private(names[i]))
 			fail_msg("%s is no scratch name", names[i]);
-	assert_false(name_is_scratch(""));
+	assert_false(name_is_private(""));
 }
 
 static void test_names_that_extend_a_config(void **state)

@@ -13,10 +13,11 @@
 
 static int set_up(void **state)
 {
+	static const struct terms terms;
 	struct tree *tree = malloc(sizeof(*tree));
 
 	*state = tree;
-	return tree_init(tree, NULL, NULL);
+	return tree_init(tree, &terms);
 }
 
 static int tear_down(void **state)
@@ -50,8 +51,8 @@ static void test_places_follow_the_path(void **state)
 	assert_place(tree->root->place, "");
 	assert_place(group->place, "dev/APP");
 	assert_place(tree_add(tree, group, "a.yaml", NODE_CONFIG)->place, "dev/APP/a.yaml");
-	assert_null(tree_add(tree, group, ".x.swp", NODE_SCRATCH_FILE)->place);
-	assert_null(tree_add(tree, tree->root, ".nacosfs", NODE_SCRATCH_DIRECTORY)->place);
+	assert_null(tree_add(tree, group, ".x.swp", NODE_PRIVATE_FILE)->place);
+	assert_null(tree_add(tree, tree->root, ".nacosfs", NODE_PRIVATE_DIRECTORY)->place);
 	assert_int_equal(node_level(tree->root), LEVEL_NAMESPACES);
 	assert_int_equal(node_level(group->parent), LEVEL_GROUPS);
 	assert_int_equal(node_level(group), LEVEL_CONFIGS);
@@ -62,10 +63,10 @@ static void test_the_root_is_as_deep_as_asked(void **state)
 	struct tree tree;
 
 	(void)state;
-	assert_int_equal(tree_init(&tree, "dev", NULL), 0);
+	assert_int_equal(tree_init(&tree, &(struct terms){ .namespace_id = "dev" }), 0);
 	assert_int_equal(node_level(tree.root), LEVEL_GROUPS);
 	tree_destroy(&tree);
-	assert_int_equal(tree_init(&tree, "dev", "APP"), 0);
+	assert_int_equal(tree_init(&tree, &(struct terms){ .namespace_id = "dev", .group = "APP" }), 0);
 	assert_int_equal(node_level(tree.root), LEVEL_CONFIGS);
 	assert_place(tree.root->place, "dev/APP");
 	assert_place(tree_add(&tree, tree.root, "a", NODE_CONFIG)->place, "dev/APP/a");
@@ -76,16 +77,16 @@ static void test_numbers_are_never_reused(void **state)
 {
 	struct tree *tree = *state;
 	struct node *group = add_group(tree, "dev", "APP");
-	uint64_t last = group->id;
+	uint64_t last = node_id(group);
 
 	for (int i = 0; i < 100; i++) {
 		struct node *node = tree_add(tree, group, "a.yaml", NODE_CONFIG);
-		assert_true(node->id > last);
-		last = node->id;
+		assert_true(node_id(node) > last);
+		last = node_id(node);
 		tree_unlink(tree, node);
 		assert_null(tree_child(tree, group, "a.yaml"));
 	}
-	assert_int_equal(group->child_count, 0);
+	assert_int_equal(group->directory->child_count, 0);
 }
 
 static void test_an_unlinked_node_lives_while_it_is_used(void **state)
@@ -93,8 +94,8 @@ static void test_an_unlinked_node_lives_while_it_is_used(void **state)
 	struct tree *tree = *state;
 	struct node *group = add_group(tree, "dev", "APP");
 	struct node *node = tree_add(tree, group, "a.yaml", NODE_CONFIG);
-	uint64_t id = node->id;
-	size_t count = tree->node_count;
+	uint64_t id = node_id(node);
+	size_t count = tree->by_id.count;
 
 	node_count_lookup(node);
 	node_count_lookup(node);
@@ -102,12 +103,12 @@ static void test_an_unlinked_node_lives_while_it_is_used(void **state)
 	tree_unlink(tree, node);
 	assert_ptr_equal(tree_node(tree, id), node);
 	assert_place(node->place, "dev/APP/a.yaml");
-	assert_null(node_linked_place(node));
+	assert_false(node_is_there(tree, node));
 	tree_forget(tree, id, 1);
-	tree_drop(tree, node);
+	node_drop(tree, node);
 	assert_ptr_equal(tree_node(tree, id), node);
 	tree_forget(tree, id, 1);
-	assert_int_equal(tree->node_count, count - 1);
+	assert_int_equal(tree->by_id.count, count - 1);
 }
 
 static void test_a_move_keeps_the_number(void **state)
@@ -115,11 +116,11 @@ static void test_a_move_keeps_the_number(void **state)
 	struct tree *tree = *state;
 	struct node *from = add_group(tree, "dev", "A"), *to = add_group(tree, "dev", "B");
 	struct node *node = tree_add(tree, from, "a.yaml", NODE_CONFIG);
-	uint64_t id = node->id;
+	uint64_t id = node_id(node);
 
 	assert_int_equal(tree_move(tree, node, to, "b.yaml"), 0);
 	assert_null(tree_child(tree, from, "a.yaml"));
-	assert_int_equal(tree_child(tree, to, "b.yaml")->id, id);
+	assert_int_equal(node_id(tree_child(tree, to, "b.yaml")), id);
 	assert_place(node->place, "dev/B/b.yaml");
 }
 
@@ -137,7 +138,7 @@ static void test_many_names_are_found(void **state)
 		snprintf(name, sizeof(name), "config-%d", i);
 		struct node *node = tree_child(tree, group, name);
 		assert_non_null(node);
-		assert_ptr_equal(tree_node(tree, node->id), node);
+		assert_ptr_equal(tree_node(tree, node_id(node)), node);
 	}
 	assert_null(tree_child(tree, group, "config-20000"));
 }
