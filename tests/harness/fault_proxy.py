@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Wanted = Callable[["Request"], bool]
@@ -54,11 +55,18 @@ STORED = ("answer lost", "answer torn", "answer garbage", "answer drips")
 NOT_STORED = ("reset before", "reset in body", *STATUSES)
 
 
+class _Held:
+    def __init__(self, wanted: Wanted, answer: bool) -> None:
+        self.wanted, self.answer = wanted, answer
+        self.reached, self.ended = threading.Event(), threading.Event()
+
+
 class FaultProxy:
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.requests: list[Request] = []
         self._plan: list[tuple[str, Wanted, int]] = []
+        self._held: list[_Held] = []
         self._lock = threading.Lock()
         proxy = self
 
@@ -80,6 +88,27 @@ class FaultProxy:
     def spoil(self, fault: str, wanted: Wanted, times: int = 1) -> None:
         with self._lock:
             self._plan.append((fault, wanted, times))
+
+    @contextlib.contextmanager
+    def hold(self, wanted: Wanted, answer: bool = False) -> Iterator[threading.Event]:
+        """Until the end of the block such requests wait before they go on (with `answer`: their answers do); the event
+        is set when the first one does."""
+        held = _Held(wanted, answer)
+        with self._lock:
+            self._held.append(held)
+        try:
+            yield held.reached
+        finally:
+            with self._lock:
+                self._held.remove(held)
+            held.ended.set()
+
+    def wait_while_held(self, request: Request, answer: bool) -> None:
+        with self._lock:
+            wait_for = [held for held in self._held if held.answer == answer and held.wanted(request)]
+        for held in wait_for:
+            held.reached.set()
+            held.ended.wait()
 
     def heal(self) -> None:
         with self._lock:
@@ -111,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        fault = self.owner.take_fault(Request(self.command, self.path, body))
+        request = Request(self.command, self.path, body)
+        fault = self.owner.take_fault(request)
+        self.owner.wait_while_held(request, False)
         if fault in ("reset before", "reset in body"):
             self._forward_part(body if fault == "reset in body" else b"")
             self._reset()
@@ -123,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*STATUSES[fault])
             return
         answer, content = self._forward(body)
+        self.owner.wait_while_held(request, True)
         if fault == "answer lost":
             self._reset()
         elif fault == "answer garbage":

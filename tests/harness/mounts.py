@@ -11,6 +11,7 @@ The program is build/nacosfs, or the file that NACOSFS_BINARY names.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -48,8 +49,15 @@ class MountFailed(Exception):
         self.log = log
 
 
+def mount_points() -> list[Path]:
+    def unescaped(text: str) -> str:
+        return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+    return [Path(unescaped(line.split(" ")[4])) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
 def is_mounted(path: Path) -> bool:
-    return any(line.split(" ")[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return path in mount_points()
 
 
 def force_unmount(path: Path) -> None:
@@ -80,17 +88,16 @@ def source_of(hosts: str, namespace: str | None = None, group: str | None = None
 class Mount:
     """One mount, served by a daemon of its own in the foreground; everything it logs goes to a file."""
 
-    def __init__(self, source: str, directory: Path, options: Options) -> None:
+    def __init__(self, source: str, directory: Path, options: Options, name: str = "mnt", **process: Any) -> None:
+        """`name` is that of the mount point in `directory`; `process` says how the daemon is started otherwise."""
         self.source = source
-        self._is_started = False
-        self._tells_counts = options.get("log", "info") in ("info", "debug")
-        self.path = directory / "mnt"
+        self.path = directory / name
         self.log_path = directory / "log"
         self.path.mkdir(exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [BINARY, source, self.path, "-f", "-o", option_text(options)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **process})
         try:
             wait_until(self._is_up, MOUNT_TIMEOUT, f"the mount of {source}")
         except BaseException:
@@ -155,7 +162,33 @@ class Mount:
         self.process.wait()
         force_unmount(self.path)
 
-    # ------------------------------------------------------------ what it did
+    # ------------------------------------------------------------ what it says
+
+    def status(self) -> dict[str, Any]:
+        return json.loads((self.path / ".nacosfs" / "status").read_text())
+
+    def is_told(self) -> bool:
+        """Does the server tell it of changes, and can it wake who watches?"""
+        watch = self.status()["watch"]
+        return watch["live"] and watch["wakes"]
+
+    def wait_until_told(self) -> None:
+        wait_until(self.is_told, 15, "the watch")
+
+    def kept_texts(self) -> list[bytes]:
+        """Of the saves that failed."""
+        return [(entry / "yours").read_bytes() for entry in (self.path / ".nacosfs" / "unsaved").iterdir()]
+
+    def touchers(self) -> list[int]:
+        """Its processes that wake; orphans of it too: such that were started with the same program."""
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (directory / "comm").read_text() == "nacosfs-toucher\n" and \
+                        os.stat(directory / "exe").st_ino == os.stat(BINARY).st_ino and int(
+                            (directory / "status").read_text().split("PPid:")[1].split()[0]) in (1, self.pid):
+                    found.append(int(directory.name))
+        return found
 
     def request_counts(self) -> Counter[str]:
         """How many requests of each kind the kernel has made so far."""
@@ -184,16 +217,17 @@ class Mounts:
 
     def __call__(self, server: NacosServer, namespace: str | None = None, group: str | None = None,
                  options: Options | None = None, user: tuple[str, str] | None = ("nacos", PASSWORD),
-                 port: int | None = None, **changes: Any) -> Mount:
+                 port: int | None = None, process: dict[str, Any] | None = None, **changes: Any) -> Mount:
         """Mounts a namespace (default: all), or a group of it, as a Nacos user (None: no login).
 
-        `port` is that of a proxy before the server; `changes` are more options.
+        `port` is that of a proxy before the server; `process` goes to Mount(); `changes` are more options.
         """
         all_options = {**self.default_options(server, namespace, user), **(options or {}), **changes}
-        return self.mount(source_of(f"{server.host}:{port or server.port}", namespace, group), all_options)
+        return self.mount(source_of(f"{server.host}:{port or server.port}", namespace, group), all_options,
+                          **(process or {}))
 
-    def mount(self, source: str, options: Options) -> Mount:
-        mounted = Mount(source, self.new_directory(), options)
+    def mount(self, source: str, options: Options, **process: Any) -> Mount:
+        mounted = Mount(source, self.new_directory(), options, **process)
         self.mounts.append(mounted)
         return mounted
 
@@ -229,8 +263,7 @@ class Mounts:
                     mounted.unmount()
             except AssertionError as failure:
                 failures.append(str(failure))
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            path = Path(line.split(" ")[4])
+        for path in mount_points():
             if self.directory in path.parents:
                 force_unmount(path)
         shutil.rmtree(self.directory, ignore_errors=True)
