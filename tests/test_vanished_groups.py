@@ -1,24 +1,24 @@
-"""Groups that go because somebody else removed the last config in them, seen from whoever is inside, or by nobody."""
+"""What goes because somebody else removed it, while it is being used here: by who is in it, or asks for it, or by nobody."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from typing import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Iterator
 
 import pytest
 
-from harness.fault_proxy import FaultProxy, Request
+from harness.accounts import grants_on, nacos_account
+from harness.fault_proxy import FaultProxy, asking_to_write, listening
 from harness.inotify import Inotify
 from harness.mounts import Mount, Mounts, Space
 from harness.waiting import wait_until
 
 REFRESH = 1  # seconds between comparisons of names
 OTHER = "OTHER"  # a group that stays
-
-
-def listening(request: Request) -> bool:
-    return "/listener" in request.path
 
 
 @pytest.fixture
@@ -87,3 +87,60 @@ def test_grace_that_ends_after_its_group(space: Space, whole: Mount) -> None:
     assert sorted(os.listdir(namespace / OTHER)) == ["last.txt~", "stays.txt"]
     (namespace / OTHER / "last.txt~").unlink()
     check_alive(space, whole)
+
+
+def made_here(group: Path) -> None:
+    group.mkdir()
+    (group / "theirs.txt").write_text("1\n")
+
+
+def removed_from_here(group: Path) -> None:
+    (group / "ours.txt").unlink()
+    wait_until(lambda: not (group / "ours.txt").exists(), 5, "the removal")
+
+
+@pytest.mark.parametrize("before", [made_here, removed_from_here], ids=lambda before: before.__name__)
+def test_group_that_was_changed_here(space: Space, mount: Mounts, before: Callable[[Path], None]) -> None:
+    """Guards that a group is kept for its own sake only until there is something in it: emptied elsewhere, it goes."""
+    if before is removed_from_here:
+        space.publish("ours.txt", "1\n")
+        space.publish("theirs.txt", "1\n")
+    space.server.admin.publish(space.namespace, OTHER, "stays.txt", "stays\n")
+    mounted = mount(space.server, space.namespace, refresh=REFRESH)
+    mounted.wait_until_told()
+    before(mounted.path / space.group)
+    wait_until(lambda: space.names() == ["theirs.txt"], 5, "what is done here to be on the server")
+    assert (mounted.path / space.group / "theirs.txt").read_text() == "1\n"
+    space.delete("theirs.txt")
+    wait_until(lambda: os.listdir(mounted.path) == [OTHER], 8, "the group to go")
+    assert not (mounted.path / space.group).exists()
+
+
+def kill_toucher(space: Space, mounted: Mount) -> None:
+    """And makes the daemon notice it."""
+    (mounted.path / "two.txt").read_bytes()
+    killed = mounted.touchers()
+    os.kill(*killed, signal.SIGKILL)
+    space.publish("two.txt", "two, changed\n")
+    wait_until(lambda: not mounted.status()["watch"]["wakes"] or mounted.touchers() not in ([], killed), 10, "the end of the toucher")
+
+
+@pytest.mark.parametrize("woken", [True, False], ids=["woken", "not woken"])
+def test_looked_up_while_it_goes(space: Space, mount: Mounts, woken: bool) -> None:
+    """Guards a name that goes while a LOOKUP of it asks what may be done with it. AddressSanitizer sees it used after that,
+    if nobody has it in a queue of what is to be woken."""
+    space.publish("one.txt", "one\n")
+    space.publish("two.txt", "two\n")
+    with FaultProxy(space.server.port) as proxy, ThreadPoolExecutor(1) as pool, \
+            nacos_account(space.server, *grants_on(space, ("APP", "one.txt", "r"), ("APP", "two.txt", "r"))) as account:
+        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, transport="http", user=account.login)
+        mounted.wait_until_told()
+        if not woken:
+            kill_toucher(space, mounted)
+        with proxy.hold(lambda request: asking_to_write(request) and b"dataId=one.txt" in request.body) as reached:
+            looked_up = pool.submit((mounted.path / "one.txt").exists)
+            assert reached.wait(10)
+            space.delete("one.txt")
+            looked_up.result(20)
+        wait_until(lambda: not (mounted.path / "one.txt").exists(), 5, "the name to go")
+        assert (mounted.path / "two.txt").read_text().startswith("two")
