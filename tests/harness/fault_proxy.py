@@ -40,6 +40,12 @@ def listening(request: Request) -> bool:
     return "/cs/configs/listener" in request.path
 
 
+def reading(request: Request) -> bool:
+    """The content of one config, as clients get it."""
+    return (request.method == "GET" and ("/v3/client/cs/config?" in request.path or "/v1/cs/configs?" in request.path)
+            and "search=" not in request.path and "show=all" not in request.path)
+
+
 def reading_back(request: Request) -> bool:
     return request.method == "GET" and ("show=all" in request.path or "/v3/admin/cs/config?" in request.path)
 
