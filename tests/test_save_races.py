@@ -1,0 +1,64 @@
+"""Saves that meet what the daemon does by itself: the waking of who watches, and the end of a grace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.fault_proxy import FaultProxy, publishing
+from harness.mounts import Mounts, Space
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
+
+
+WRITE_ON = """
+import os, sys, time
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_TRUNC)
+size = 0
+for number in range(200):
+    size += os.write(descriptor, b"a: 1\\n")
+    os.fsync(descriptor)
+    size += os.write(descriptor, b"b: 2\\n")
+    end = time.monotonic() + 0.01
+    while time.monotonic() < end:  # watchers are woken meanwhile
+        found = os.lseek(descriptor, 0, os.SEEK_END)
+        assert found == size, f"{found} for {size} in round {number}"
+"""
+
+
+def test_end_of_a_file_that_is_written_on_after_a_save(space: Space, mount: Mounts) -> None:
+    """Guards the size that the kernel has: of a file that its writer goes on writing it is not that of the text which was
+    saved, although that is what is told to who wakes watchers."""
+    space.publish("app.yaml", "a: 1\n")
+    mounted = mount(space.server, space.namespace, space.group)
+    mounted.wait_until_told()
+    # Not this process: what wakes descends from it, like the daemon, and sees what it writes.
+    done = subprocess.run([sys.executable, "-c", WRITE_ON, mounted.path / "app.yaml"], capture_output=True, text=True, timeout=25)
+    assert not done.returncode, done.stderr
+    assert space.detail("app.yaml").content == b"a: 1\nb: 2\n" * 200
+
+
+def test_grace_that_ends_while_its_name_is_renamed(space: Space, mount: Mounts) -> None:
+    """Guards a temp file that is being renamed onto its config when its grace ends: only the config is published."""
+    space.publish("app.yaml", "a: 1\n")
+    with FaultProxy(space.server.port) as proxy, ThreadPoolExecutor(1) as pool:
+        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, transport="http", timeout=30)
+        temp = mounted.path / "app.yamlX3fQ9a"
+        temp.write_text("a: 2\n")
+        with proxy.hold(publishing) as reached:
+            renamed = pool.submit(os.rename, temp, mounted.path / "app.yaml")
+            assert reached.wait(10)
+            time.sleep(2)  # the grace ends
+        renamed.result(20)
+    assert (mounted.path / "app.yaml").read_text() == "a: 2\n"
+    assert not temp.exists()
+    mounted.unmount()
+    assert space.names() == ["app.yaml"]
+    assert space.detail("app.yaml").content == b"a: 2\n"
+    assert not space.history(temp.name), "the temp file was on the server"
