@@ -23,6 +23,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness.tools")
 
+from harness.mounts import Mounts, Space
 from harness.tools import CONFIG, SAVED, SAVED_ONCE, START, UNTOUCHED, Bench, Left, Place, saved
 from harness.tools import bench  # noqa: F401
 from harness.waiting import wait_until
@@ -814,6 +815,24 @@ def test_half_done_save_shows_in_nobody_elses_stat(place: Place, process: Callab
     assert sizes() == [100] * 3
     os.close(reader)
     place.check(saved(b"x" * 100))
+
+
+# --------------------------------------------------------- another mount
+
+
+@pytest.mark.parametrize("name", ["mnt", "mount point", "tab\tand\\040"])
+def test_same_file_of_another_mount_is_no_other_writer(space: Space, mount: Mounts, name: str) -> None:
+    """Guards the last close, which says what came of the save: files of other mounts have the same names and numbers, and are
+    told apart by what the kernel says of mounts, where blanks in paths are escaped."""
+    space.publish(CONFIG, START)
+    mounted = mount(space.server, space.namespace, space.group, process={"name": name})
+    other = mount(space.server, space.namespace, space.group)
+    assert (mounted.path / CONFIG).stat().st_ino == (other.path / CONFIG).stat().st_ino
+    with open(other.path / CONFIG, "r+b"), fails_with(errno.EILSEQ):
+        write_all(mounted.path / CONFIG, LATIN1)
+    subprocess.run(["bash", "-c", "{ printf 'a: 1\\n'; sleep 0.1; printf 'b: 2\\n'; } > app.yaml"], cwd=mounted.path, check=True)
+    assert [row.op for row in space.history(CONFIG)] == ["U", "I"]
+    assert space.detail(CONFIG).content == b"a: 1\nb: 2\n"
 
 
 # -------------------------------------------------------------------- status

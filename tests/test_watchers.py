@@ -432,6 +432,31 @@ def test_by_a_daemon_in_its_own_pid_namespace(space: Space, mount: Mounts, tmp_p
         assert daemon.wait(30) == 0, log.read_text()
 
 
+def ignore_children() -> None:
+    """As a careless service manager starts what it starts."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+@one_generation
+@pytest.mark.parametrize("kills", [0, 1, 2])
+@pytest.mark.parametrize("process", [{}, {"preexec_fn": ignore_children}], ids=["", "SIGCHLD ignored"])
+def test_toucher_that_was_killed(space: Space, mount: Mounts, kills: int, process: dict) -> None:
+    """Guards the waking: the process that does it is started again when it dies, also where nobody is told of its end."""
+    space.publish("a.txt", "value=one\n")
+    space.publish("d.txt", "value=one\n")
+    mounted = mount(space.server, space.namespace, space.group, refresh=REFRESH, process=process)
+    mounted.wait_until_told()
+    assert sorted(os.listdir(mounted.path)) == ["a.txt", "d.txt"]
+    for number in range(kills):
+        killed = mounted.touchers()
+        os.kill(*killed, signal.SIGKILL)
+        # At the latest what is to be woken next makes the daemon notice.
+        space.publish("d.txt", f"value={number}\n")
+        wait_until(lambda: mounted.touchers() not in ([], killed), 10, "another toucher")
+    mounted.wait_until_told()
+    check_woken(space, mounted.path)
+
+
 # ------------------------------------------------------------- local saves
 
 
