@@ -14,6 +14,8 @@ from harness.fault_proxy import FaultProxy, publishing
 from harness.mounts import Mounts, Space
 from harness.waiting import wait_until
 
+GRACE = 1.5  # seconds in which a temp file may be renamed
+
 pytestmark = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
 
 
@@ -50,11 +52,12 @@ def test_grace_that_ends_while_its_name_is_renamed(space: Space, mount: Mounts) 
     with FaultProxy(space.server.port) as proxy, ThreadPoolExecutor(1) as pool:
         mounted = mount(space.server, space.namespace, space.group, port=proxy.port, transport="http", timeout=30)
         temp = mounted.path / "app.yamlX3fQ9a"
+        assert (mounted.path / "app.yaml").read_text() == "a: 1\n"
         temp.write_text("a: 2\n")
         with proxy.hold(publishing) as reached:
             renamed = pool.submit(os.rename, temp, mounted.path / "app.yaml")
             assert reached.wait(10)
-            time.sleep(2)  # the grace ends
+            time.sleep(GRACE + 0.5)
         renamed.result(20)
     assert (mounted.path / "app.yaml").read_text() == "a: 2\n"
     assert not temp.exists()
