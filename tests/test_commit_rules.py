@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import mmap
 import multiprocessing
 import os
@@ -21,54 +20,19 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("harness.tools")
-
 from harness.mounts import Mounts, Space
-from harness.tools import CONFIG, SAVED, SAVED_ONCE, START, UNTOUCHED, Bench, Left, Place, saved
-from harness.tools import bench  # noqa: F401
+from harness.saving import LATIN1, fails_with, open_for, replace, write_all
+from harness.tools import CONFIG, NEW, SAVED, SAVED_ONCE, START, UNTOUCHED, Left, Place, saved
 from harness.waiting import wait_until
 
-NEW = {"type": "yaml", "desc": "", "tags": frozenset(), "app": ""}
 LIMIT = 10 << 20  # of a text over gRPC
 PAGE = mmap.PAGESIZE
-
-
-@pytest.fixture
-def place(bench: Bench, request: pytest.FixtureRequest) -> Place:  # noqa: F811
-    return bench.place(request.node.name.split("[")[0].removeprefix("test_"))
-
-
-@contextlib.contextmanager
-def fails_with(code: int) -> Iterator[None]:
-    with pytest.raises(OSError) as failure:
-        yield
-    assert errno.errorcode[failure.value.errno] == errno.errorcode[code]
-
-
-def open_for(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
-    return os.open(path, flags, 0o644)
-
-
-def write_all(path: Path, content: bytes, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> None:
-    """As most programs save; raises what write or close says."""
-    descriptor = open_for(path, flags)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
 
 
 def fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-
-
-def replace(path: Path, content: bytes) -> None:
-    temp = path.with_name(path.name + ".tmp")
-    write_all(temp, content)
-    temp.chmod(path.stat().st_mode & 0o777)
-    os.rename(temp, path)
 
 
 class Process:
@@ -100,10 +64,6 @@ def process() -> Iterator[Callable[[], Process]]:
 def stored(place: Place, data_id: str = CONFIG) -> bytes | None:
     detail = place.bench.server.admin.detail(place.bench.namespace, place.group, data_id)
     return detail.content if detail else None
-
-
-def status(place: Place) -> dict[str, Any]:
-    return json.loads((place.bench.mounted.path / ".nacosfs" / "status").read_text())
 
 
 def key_text(place: Place, data_id: str) -> str:
@@ -515,7 +475,6 @@ def test_each_save_is_published_once(place: Place, write: Callable[[Path], None]
     place.check(result)
 
 
-LATIN1 = b"name: caf\xe9\n"
 
 
 def test_failed_fsync_stays_failed(place: Place) -> None:
@@ -841,25 +800,25 @@ def test_same_file_of_another_mount_is_no_other_writer(space: Space, mount: Moun
 def test_status_tells_what_is_pending(place: Place) -> None:
     place.run("touch new.yaml; : > app.yaml")
     empty = {key_text(place, "new.yaml"), key_text(place, CONFIG)}
-    assert empty <= set(status(place)["empty_pending"])
+    assert empty <= set(place.bench.mounted.status()["empty_pending"])
     place.run("echo 'a: 1' > new.yaml; echo 'b: 1' > app.yaml")
-    assert not empty & set(status(place)["empty_pending"])
+    assert not empty & set(place.bench.mounted.status()["empty_pending"])
     descriptor = open_for(place.file)
     os.write(descriptor, SAVED)
-    assert key_text(place, CONFIG) in status(place)["being_written"]
+    assert key_text(place, CONFIG) in place.bench.mounted.status()["being_written"]
     os.close(descriptor)
-    assert key_text(place, CONFIG) not in status(place)["being_written"]
+    assert key_text(place, CONFIG) not in place.bench.mounted.status()["being_written"]
     place.check({CONFIG: Left(SAVED, "UU"), "new.yaml": Left(b"a: 1\n", "I", NEW)})
 
 
 def test_status_tells_what_failed(place: Place) -> None:
-    before = status(place)["unsaved"]
+    before = place.bench.mounted.status()["unsaved"]
     with fails_with(errno.EILSEQ):
         write_all(place.file, LATIN1 + place.group.encode())
-    assert key_text(place, CONFIG) in status(place)["failed"]
-    assert status(place)["unsaved"] == before + 1
+    assert key_text(place, CONFIG) in place.bench.mounted.status()["failed"]
+    assert place.bench.mounted.status()["unsaved"] == before + 1
     write_all(place.file, SAVED)
-    assert key_text(place, CONFIG) not in status(place)["failed"]
+    assert key_text(place, CONFIG) not in place.bench.mounted.status()["failed"]
     place.check(SAVED_ONCE)
 
 
@@ -869,11 +828,4 @@ def test_status_cannot_be_changed(place: Place) -> None:
         os.open(path, os.O_WRONLY)
     with fails_with(errno.EPERM):
         path.unlink()
-    assert status(place)["server"]
-
-
-# --------------------------------------------------------------- afterwards
-
-
-def test_nothing_came_after_the_saves(bench: Bench) -> None:  # noqa: F811
-    bench.check_afterwards()
+    assert place.bench.mounted.status()["server"]

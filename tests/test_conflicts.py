@@ -1,9 +1,10 @@
 """Two hosts edit the configs of one namespace: who comes second is told, and nobody's text is lost.
 
-What one mount makes of changes by an admin is in test_writing.py. Here both sides are mounts, on each generation. What can be promised depends on
-the server. 2.x and 3.x from 2.3.0 on compare before they write (CAS), so nothing that was confirmed is overwritten unseen. 1.4
-and 2.2 do not over HTTP: between the comparison of one host and its publish, another host's publish may slip in, and then it is
-overwritten although it was confirmed. It is in the server's history then, which is all that can be promised there.
+What one mount makes of changes by an admin is in test_writing_beside_others.py. Here both sides are mounts, on each
+generation. What can be promised depends on the server. 2.x and 3.x from 2.3.0 on compare before they write (CAS), so
+nothing that was confirmed is overwritten unseen. 1.4 and 2.2 do not over HTTP: between the comparison of one host and its
+publish, another host's publish may slip in, and then it is overwritten although it was confirmed. It is in the server's
+history then, which is all that can be promised there.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
 
 from harness.mounts import Mount, Mounts, Space
+from harness.saving import Edit, all_edits, edit_and_fsync, edit_and_rename, fails_with, write_all
 from harness.servers import NacosServer
 from harness.waiting import wait_until
 
@@ -33,21 +35,6 @@ THEIRS = b"a: theirs\n"
 METADATA = {"type": "yaml", "desc": "described", "tags": frozenset({"shop", "eu"}), "app": "shop"}
 ROUNDS = 10
 NAMES = 20
-
-
-@contextlib.contextmanager
-def fails_with(code: int) -> Iterator[None]:
-    with pytest.raises(OSError) as failure:
-        yield
-    assert errno.errorcode[failure.value.errno] == errno.errorcode[code]
-
-
-def write_all(path: Path, content: bytes, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> None:
-    descriptor = os.open(path, flags, 0o644)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
 
 
 def has_cas(server: NacosServer) -> bool:
@@ -108,50 +95,6 @@ def hosts(space: Space, two_mounts: tuple[Space, list[Mount]]) -> tuple[Host, Ho
     return here, there
 
 
-# An edit in two halves: what is done before the other host's change, and the commit after it.
-
-
-def edit_and_close(path: Path) -> Callable[[], None]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    os.write(descriptor, MINE)
-    return lambda: os.close(descriptor)
-
-
-def edit_and_fsync(path: Path) -> Callable[[], None]:
-    descriptor = os.open(path, os.O_RDWR)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, MINE, 0)
-
-    def commit() -> None:
-        try:
-            os.fsync(descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-    return commit
-
-
-def edit_and_rename(path: Path) -> Callable[[], None]:
-    temp = path.with_name(f".{path.name}.tmp")
-    write_all(temp, MINE)
-
-    def commit() -> None:
-        try:
-            os.rename(temp, path)
-        except OSError:
-            temp.unlink()  # as sed does
-            raise
-
-    return commit
-
-
-EDITS = [edit_and_close, edit_and_fsync, edit_and_rename]
-all_edits = pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__.removeprefix("edit_and_"))
-
-Edit = Callable[[Path], Callable[[], None]]
-
-
 def check_kept(host: Host, expected: dict[str, bytes]) -> None:
     (kept,) = host.kept()
     assert kept == expected
@@ -161,7 +104,7 @@ def check_kept(host: Host, expected: dict[str, bytes]) -> None:
 @pytest.mark.parametrize("how", ["write", "replace"])
 def test_changed_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit, how: str) -> None:
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     if how == "write":
         write_all(there.file(), THEIRS)
     else:
@@ -174,7 +117,7 @@ def test_changed_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit, h
     assert there.kept() == []
     # Who loads it again and saves then has seen theirs.
     wait_until(lambda: here.file().read_bytes() == THEIRS, what="their text here")
-    edit(here.file())()
+    edit(here.file(), MINE)()
     wait_until(lambda: there.file().read_bytes() == MINE, what="our text there")
     assert here.kept() == []
     detail = space.detail(CONFIG)
@@ -186,7 +129,7 @@ def test_changed_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit, h
 def test_changed_elsewhere_long_before_the_save(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     """What was cached of the old version is not fresh any more: the base is still that of the open."""
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     write_all(there.file(), THEIRS)
     time.sleep(2.5)
     started = time.monotonic()
@@ -204,7 +147,7 @@ def test_changed_elsewhere_long_before_the_save(space: Space, hosts: tuple[Host,
 def test_changed_elsewhere_and_changed_back(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     """The config is what the editor started from again: nothing gets lost."""
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     write_all(there.file(), THEIRS)
     write_all(there.file(), OLD)
     with contextlib.suppress(OSError):  # where the change was noticed
@@ -216,7 +159,7 @@ def test_changed_elsewhere_and_changed_back(space: Space, hosts: tuple[Host, Hos
 @all_edits
 def test_deleted_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     os.unlink(there.file())
     wait_until(lambda: space.detail(CONFIG) is None, what="the removal")
     with fails_with(errno.EBUSY):
@@ -228,7 +171,7 @@ def test_deleted_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -
     assert "base" in kept or edit is edit_and_rename
     wait_until(lambda: not here.file().exists(), what="the name to go here too")
     # Saving again is to create it.
-    edit(here.file())() if edit is edit_and_rename else write_all(here.file(), MINE)
+    edit(here.file(), MINE)() if edit is edit_and_rename else write_all(here.file(), MINE)
     assert space.detail(CONFIG).content == MINE
     assert here.kept() == []
 
@@ -236,7 +179,7 @@ def test_deleted_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -
 @all_edits
 def test_moved_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     os.rename(there.file(), there.file("moved.yaml"))
     with fails_with(errno.EBUSY):
         commit()
@@ -250,7 +193,7 @@ def test_created_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -
     name = "new.yaml"
     assert not here.file(name).exists()
     if edit is edit_and_rename:
-        commit = edit(here.file(name))
+        commit = edit(here.file(name), MINE)
     else:
         descriptor = os.open(here.file(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.write(descriptor, MINE)
@@ -273,7 +216,7 @@ def test_created_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -
 def test_only_metadata_changed_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     """No conflict, and the new metadata stay."""
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     metadata = {"type": "properties", "desc": "new words", "tags": frozenset({"us"}), "app": "bank"}
     space.publish(CONFIG, OLD, **metadata)
     commit()
@@ -286,7 +229,7 @@ def test_only_metadata_changed_elsewhere(space: Space, hosts: tuple[Host, Host],
 @all_edits
 def test_changed_to_the_same_bytes_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     write_all(there.file(), MINE)
     commit()
     assert space.detail(CONFIG).content == MINE
@@ -297,7 +240,7 @@ def test_changed_to_the_same_bytes_elsewhere(space: Space, hosts: tuple[Host, Ho
 @all_edits
 def test_written_again_elsewhere_without_a_change(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     here, there = hosts
-    commit = edit(here.file())
+    commit = edit(here.file(), MINE)
     write_all(there.file(), OLD)
     commit()
     assert space.detail(CONFIG).content == MINE

@@ -1,12 +1,11 @@
 """Directories: groups and namespaces as they are made, removed, moved, copied and filled, and configs that move between them.
 
-What is refused by name, and mkdir and rmdir one by one, are in test_tree.py; renames within a group in test_writing.py.
+What is refused by name, and mkdir and rmdir one by one, are in test_tree.py; renames within a group in test_writing_names.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import subprocess
@@ -20,27 +19,14 @@ import pytest
 from harness.fault_proxy import FaultProxy, Request
 from harness.mounts import Mount, Mounts, Space
 from harness.nacos_admin import NacosError
+from harness.saving import fails_with, renameat2
 from harness.servers import NacosServer
 from harness.waiting import wait_until
 
 CONFIG = "app.yaml"
 OLD = b"a: old\n"
 METADATA = {"type": "yaml", "desc": "described", "tags": frozenset({"shop", "eu"}), "app": "shop"}
-GRACE = 1.5  # seconds in which a removed name may come back
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
-
-
-@contextlib.contextmanager
-def fails_with(*codes: int) -> Iterator[None]:
-    with pytest.raises(OSError) as failure:
-        yield
-    assert errno.errorcode[failure.value.errno] in [errno.errorcode[code] for code in codes]
-
-
-def renameat2(old: Path, new: Path, flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def run(*command: str | Path, cwd: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import stat
@@ -119,10 +118,6 @@ def stored(space, name):
     """What is in the database: reads may be a second behind."""
     detail = space.detail(name)
     return detail and detail.content
-
-
-def status(mounted):
-    return json.loads((mounted.path / ".nacosfs/status").read_text())
 
 
 # ---------------------------------------------------------------- the table
@@ -337,7 +332,7 @@ def test_files_that_come_change_and_go(new_space, identities, mount):
         identities.remove(alice.name)
         wait_until(lambda: not alice.may(read, other), SOON)
         assert held.communicate("go\n", timeout=10)[0] == "b: 1\n"
-        assert status(mounted)["logins_of_users"] == 0
+        assert mounted.status()["logins_of_users"] == 0
         assert mounted.log_text().count("has no login any more") == 1
         identities.write(alice.name, second.name)
         wait_until(lambda: alice.may(read, other), SOON)
@@ -369,7 +364,7 @@ def test_bad_files(new_space, identities, mount):
         for user in users[:5]:
             assert len(re.findall(f"{user.name} has no access", log)) == 1
         assert log.count("nobody-of-that-name") == 1 and "backup~" not in log and PASSWORD not in log
-        assert status(mounted)["logins_of_users"] == 2
+        assert mounted.status()["logins_of_users"] == 2
         # Put right, it is used at once.
         (identities.path / open_mode.name).chmod(0o600)
         wait_until(lambda: open_mode.may(read, mine), SOON)

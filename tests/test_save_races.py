@@ -12,9 +12,8 @@ import pytest
 
 from harness.fault_proxy import FaultProxy, publishing
 from harness.mounts import Mounts, Space
-from harness.waiting import wait_until
+from harness.saving import GRACE
 
-GRACE = 1.5  # seconds in which a temp file may be renamed
 
 pytestmark = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
 
@@ -23,7 +22,7 @@ WRITE_ON = """
 import os, sys, time
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_TRUNC)
 size = 0
-for number in range(200):
+for number in range(100):
     size += os.write(descriptor, b"a: 1\\n")
     os.fsync(descriptor)
     size += os.write(descriptor, b"b: 2\\n")
@@ -43,7 +42,7 @@ def test_end_of_a_file_that_is_written_on_after_a_save(space: Space, mount: Moun
     # Not this process: what wakes descends from it, like the daemon, and sees what it writes.
     done = subprocess.run([sys.executable, "-c", WRITE_ON, mounted.path / "app.yaml"], capture_output=True, text=True, timeout=25)
     assert not done.returncode, done.stderr
-    assert space.detail("app.yaml").content == b"a: 1\nb: 2\n" * 200
+    assert space.detail("app.yaml").content == b"a: 1\nb: 2\n" * 100
 
 
 def test_grace_that_ends_while_its_name_is_renamed(space: Space, mount: Mounts) -> None:

@@ -19,13 +19,14 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Iterator
 
 import pytest
 
 from harness.fault_proxy import FaultProxy, publishing
-from harness.mounts import Mount, Mounts, Space, is_mounted
+from harness.mounts import Mounts, Space, is_mounted
 from harness.proxy import TcpProxy
+from harness.saving import EDITS, GRACE, Edit, all_edits, edit_and_close, fails_with, write_all
 from harness.servers import NacosServer
 from harness.waiting import wait_until
 
@@ -33,72 +34,9 @@ CONFIG = "app.yaml"
 OLD = b"a: old\n"
 NEW = b"a: new\n"
 TIMEOUT = 3  # of the mounts
-GRACE = 1.5  # seconds in which a removed name may come back
 BACK = 15  # seconds in which a mount finds its server again
 # Another key for its tokens: the old ones are refused after the restart.
 NEW_KEY = {"nacos.core.auth.plugin.nacos.token.secret.key": "b3RoZXItc2VjcmV0LWtleS1vZi10aGUtdGVzdHMtMDEyMzQ1Njc4OQ=="}
-
-
-@contextlib.contextmanager
-def fails_with(*codes: int) -> Iterator[None]:
-    with pytest.raises(OSError) as failure:
-        yield
-    assert errno.errorcode[failure.value.errno] in [errno.errorcode[code] for code in codes]
-
-
-def write_all(path: Path, content: bytes, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> None:
-    descriptor = os.open(path, flags, 0o644)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
-
-
-def kept_texts(mounted: Mount) -> list[bytes]:
-    return [(entry / "yours").read_bytes() for entry in (mounted.path / ".nacosfs" / "unsaved").iterdir()]
-
-
-# An edit in two halves: what is done while all is well, and the commit.
-
-
-def edit_and_close(path: Path, content: bytes) -> Callable[[], None]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    os.write(descriptor, content)
-    return lambda: os.close(descriptor)
-
-
-def edit_and_fsync(path: Path, content: bytes) -> Callable[[], None]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    os.write(descriptor, content)
-
-    def commit() -> None:
-        try:
-            os.fsync(descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-    return commit
-
-
-def edit_and_rename(path: Path, content: bytes) -> Callable[[], None]:
-    temp = path.with_name(f".{path.name}.tmp")
-    write_all(temp, content)
-
-    def commit() -> None:
-        try:
-            os.rename(temp, path)
-        except OSError:
-            temp.unlink()  # as sed does
-            raise
-
-    return commit
-
-
-EDITS = {edit.__name__.removeprefix("edit_and_"): edit for edit in (edit_and_close, edit_and_fsync, edit_and_rename)}
-all_edits = pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-
-Edit = Callable[[Path, bytes], Callable[[], None]]
 
 
 # ------------------------------------------------------------ a server that hangs
@@ -162,7 +100,7 @@ def test_hanging_server_ends_a_save_in_time(own: OwnServer, edit: Edit) -> None:
         with fails_with(errno.ETIMEDOUT):
             commit()
         assert time.monotonic() - started < TIMEOUT + 2
-        assert NEW in kept_texts(own.mounted)
+        assert NEW in own.mounted.kept_texts()
         assert path.read_bytes() == OLD
     # It did not get as far as to the publish. (One that was under way would come later, and the next save would be refused.)
     wait_until(lambda: path.read_bytes() == own.content(path), BACK, "the mount to come back")
@@ -244,7 +182,7 @@ def test_server_that_dies_in_a_series_of_saves(own: OwnServer) -> None:
         for saver in savers:
             saver.join()
     assert own.mounted.server_request_count("/login") > logins
-    kept = kept_texts(own.mounted)
+    kept = own.mounted.kept_texts()
     for saver in savers:
         ever = contents_of(own, saver.path)
         assert set(saver.saved) <= set(ever), "told that it is saved, and it is not there after the restart"
@@ -298,7 +236,7 @@ def test_save_on_a_hanging_server_can_be_interrupted(space: Space, mount: Mounts
         writer.send_signal(end)
         assert writer.wait(20) == -end
         assert time.monotonic() - started < 1.5
-        wait_until(lambda: kept_texts(mounted) == [NEW] or how == "rename", what="the text to be kept")
+        wait_until(lambda: mounted.kept_texts() == [NEW] or how == "rename", what="the text to be kept")
         assert writer.stdout.read() == ""
         proxy.resume()
         wait_until(lambda: mounted.path.joinpath(CONFIG).read_bytes() in (OLD, NEW), BACK, "the mount to come back")
@@ -320,7 +258,7 @@ def test_server_that_is_away_for_a_moment_costs_one_save(space: Space, mount: Mo
         wait_until(lambda: file.read_bytes() == OLD, BACK, "the mount to come back")
         subprocess.run(["cp", kept / "yours", file], check=True)
         assert space.detail(CONFIG).content == NEW
-        assert kept_texts(mounted) == []
+        assert mounted.kept_texts() == []
 
 
 def test_host_without_an_address_is_passed_over(space: Space, mount: Mounts) -> None:
@@ -352,17 +290,17 @@ def test_full_cache_directory(space: Space, mount: Mounts, small_disk: Path) -> 
         proxy.spoil("500", publishing, times=2)
         with pytest.raises(OSError):
             write_all(path, large)
-        assert kept_texts(mounted) == [large]
+        assert mounted.kept_texts() == [large]
         assert "No space left" in mounted.log_text()
         # What fits is kept on disk too, nothing of the other was left there.
         with pytest.raises(OSError):
             write_all(path, NEW)
-        assert sorted(kept_texts(mounted)) == sorted([large, NEW])
+        assert sorted(mounted.kept_texts()) == sorted([large, NEW])
         assert [file.read_bytes() for file in small_disk.rglob("yours")] == [NEW]
         # Saving works.
         write_all(path, large)
         assert space.detail(CONFIG).content == large
-        assert kept_texts(mounted) == [NEW]
+        assert mounted.kept_texts() == [NEW]
 
 
 def test_cache_directory_that_cannot_be_written(space: Space, mount: Mounts, tmp_path: Path) -> None:
@@ -373,7 +311,7 @@ def test_cache_directory_that_cannot_be_written(space: Space, mount: Mounts, tmp
         proxy.spoil("500", publishing)
         with pytest.raises(OSError):
             write_all(mounted.path / CONFIG, NEW)
-        assert kept_texts(mounted) == [NEW]
+        assert mounted.kept_texts() == [NEW]
         assert "in memory only" in mounted.log_text()
 
 
@@ -508,5 +446,5 @@ def test_unmount_with_a_failed_save_keeps_its_text_on_disk(space: Space, mount: 
         subprocess.run(["umount", mounted.path], check=True)
         assert mounted.process.wait(20) == 0
         again = mount(space.server, space.namespace, space.group, port=proxy.port, cache_dir=tmp_path / "cache")
-        assert kept_texts(again) == [NEW]
+        assert again.kept_texts() == [NEW]
         assert not (again.path / name).exists()

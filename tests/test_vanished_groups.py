@@ -82,8 +82,7 @@ def test_grace_that_ends_after_its_group(space: Space, whole: Mount) -> None:
     os.rename(namespace / space.group / "last.txt", namespace / OTHER / "last.txt~")
     space.server.admin.delete(space.namespace, space.group, "last.txt", wait=False)
     wait_until(lambda: space.group not in os.listdir(namespace), 5, "the group to go")
-    wait_until(lambda: whole.process.poll() is not None or "it stays on the server" in whole.log_text(), 5,
-               "the end of the grace")
+    wait_until(lambda: whole.process.poll() is not None or not whole.status()["removals_pending"], 5, "the end of the grace")
     assert sorted(os.listdir(namespace / OTHER)) == ["last.txt~", "stays.txt"]
     (namespace / OTHER / "last.txt~").unlink()
     check_alive(space, whole)

@@ -34,22 +34,13 @@ one_generation = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
 three_generations = pytest.mark.parametrize("nacos", ["1.4.1", "2.2.4", "3.1.0"], indirect=True)
 
 
-def status(mounted: Mount) -> dict:
-    return json.loads((mounted.path / ".nacosfs" / "status").read_text())
-
-
-def is_told(mounted: Mount) -> bool:
-    watch = status(mounted)["watch"]
-    return watch["live"] and watch["wakes"]
-
-
 @pytest.fixture
 def group(space: Space, mount: Mounts) -> Mount:
     """A mounted group, whose changes are told."""
     space.publish("a.txt", "value=one\n")
     space.publish("d.txt", "value=one\n")
     mounted = mount(space.server, space.namespace, space.group, refresh=REFRESH, log="debug")
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     assert sorted(os.listdir(mounted.path)) == ["a.txt", "d.txt"]
     for name in ("a.txt", "d.txt"):
         assert (mounted.path / name).read_text() == "value=one\n"
@@ -222,7 +213,7 @@ def test_exactly_these_events(space: Space, group: Mount) -> None:
 def test_groups_that_come_and_go(space: Space, mount: Mounts) -> None:
     space.publish("a.txt", "a")
     mounted = mount(space.server, space.namespace, refresh=REFRESH, log="debug")
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     assert os.listdir(mounted.path) == [space.group]
     with Inotify(mounted.path) as watch:
         space.server.admin.publish(space.namespace, "NEW", "b.txt", "b")
@@ -239,7 +230,7 @@ def test_configs_that_were_listed_only(space: Space, mount: Mounts) -> None:
     """Who watches a directory need not have read what is in it."""
     space.publish("a.txt", "one")
     mounted = mount(space.server, space.namespace, space.group, refresh=REFRESH)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     assert os.listdir(mounted.path) == ["a.txt"]
     with Inotify(mounted.path) as watch:
         space.publish("a.txt", "two")
@@ -309,7 +300,7 @@ def test_on_a_read_only_mount(space: Space, mount: Mounts) -> None:
     space.publish("a.txt", "value=one\n")
     space.publish("d.txt", "value=one\n")
     mounted = mount(space.server, space.namespace, space.group, ro=True)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     os.listdir(mounted.path)
     check_woken(space, mounted.path)
     with pytest.raises(OSError, match="Read-only"):
@@ -554,7 +545,7 @@ def test_storm(space: Space, mount: Mounts) -> None:
     for name in names[:40]:
         space.publish(name, "start", wait=False)
     mounted = mount(space.server, space.namespace, space.group, refresh=REFRESH)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     ended = threading.Event()
 
     def use(number: int) -> int:
@@ -581,8 +572,8 @@ def test_storm(space: Space, mount: Mounts) -> None:
         assert all(user.result() > 0 for user in users)
         watch.taken(0.1)
         wait_until(lambda: equals_server(space, mounted.path, names), 20, "everything to be as on the server")
-        wait_until(lambda: status(mounted)["watch"]["queue"] == 0, 10, "the queue to be empty")
-        assert status(mounted)["watch"]["touches_failed"] == 0
+        wait_until(lambda: mounted.status()["watch"]["queue"] == 0, 10, "the queue to be empty")
+        assert mounted.status()["watch"]["touches_failed"] == 0
         space.publish(names[0], "after the storm")
         watch.wait_for(names[0], "CLOSE_WRITE")
         assert (mounted.path / names[0]).read_text() == "after the storm"
@@ -596,12 +587,12 @@ def test_end_in_a_storm(space: Space, mount: Mounts, end: str) -> None:
     for name in names:
         space.publish(name, "start", wait=False)
     mounted = mount(space.server, space.namespace, space.group)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     for name in os.listdir(mounted.path):
         (mounted.path / name).read_bytes()
     with ThreadPoolExecutor(1) as pool:
         storm = pool.submit(change_often, space, names, 300)
-        wait_until(lambda: status(mounted)["watch"]["touches"] > 20, 20, "the storm to be felt")
+        wait_until(lambda: mounted.status()["watch"]["touches"] > 20, 20, "the storm to be felt")
         started = time.monotonic()
         if end == "umount":
             wait_until(lambda: not subprocess.run(["umount", mounted.path], capture_output=True).returncode, 10, "umount")
@@ -611,19 +602,7 @@ def test_end_in_a_storm(space: Space, mount: Mounts, end: str) -> None:
         assert time.monotonic() - started < 8
         storm.result()
     # Nothing of it is left: the toucher ends with the daemon.
-    wait_until(lambda: not touchers_of(mounted), 5, "the toucher to end")
-
-
-def touchers_of(mounted: Mount) -> list[int]:
-    """Children of the daemon, or orphans of it: processes called so that were started no earlier than it."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (directory / "comm").read_text() == "nacosfs-toucher\n" and \
-                    os.stat(directory / "exe").st_ino == os.stat(BINARY).st_ino and int(
-                        (directory / "status").read_text().split("PPid:")[1].split()[0]) in (1, mounted.pid):
-                found.append(int(directory.name))
-    return found
+    wait_until(lambda: not mounted.touchers(with_orphans=True), 5, "the toucher to end")
 
 
 @pytest.mark.slow
@@ -637,7 +616,7 @@ def test_server_away_and_back(own_nacos: Callable[..., NacosServer], mount: Moun
     for name in names:
         space.publish(name, "before")
     mounted = mount(server, space.namespace, space.group, refresh=REFRESH, timeout=4, log="debug")
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     for name in names:
         assert (mounted.path / name).read_text() == "before"
     assert not (mounted.path / "later.txt").exists()
@@ -649,7 +628,7 @@ def test_server_away_and_back(own_nacos: Callable[..., NacosServer], mount: Moun
         else:
             pid = json.loads((server.dir / "server.json").read_text())["pid"]
             os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: not status(mounted)["watch"]["live"], 30, "the daemon to notice")
+        wait_until(lambda: not mounted.status()["watch"]["live"], 30, "the daemon to notice")
         time.sleep(1.1)  # what the kernel was given before the daemon noticed
         assert quiet_requests(mounted, lambda: os.stat(file)) > 0
         assert file.read_text() == "before"
@@ -663,7 +642,7 @@ def test_server_away_and_back(own_nacos: Callable[..., NacosServer], mount: Moun
         space.publish("later.txt", "after")
         watch.wait_for(names[0], "CLOSE_WRITE", timeout=60)
         wait_until(lambda: equals_server(space, mounted.path, [*names, "later.txt"]), 30, "everything to be as on the server")
-        wait_until(lambda: is_told(mounted), 30, "the watch")
+        wait_until(lambda: mounted.is_told(), 30, "the watch")
         watch.wait_for(names[1], "DELETE", timeout=10)
         wait_until(lambda: quiet_requests(mounted, lambda: os.stat(file)) == 0, 10, "long caching")
 
@@ -708,7 +687,7 @@ def test_requests_when_warm(space: Space, mount: Mounts, options: dict, reading:
         space.publish(f"n{number}.txt", f"content {number}", wait=False)
     space.publish("n0.txt", "content 0")
     mounted = mount(space.server, space.namespace, space.group, noxattr=True, **options)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     file = mounted.path / "n0.txt"
 
     def list_long() -> None:
@@ -732,7 +711,7 @@ def test_kernel_cache_follows_changes(space: Space, mount: Mounts) -> None:
     """Readers of files that are open, and shared mappings, see the new content; the price is that they may see both."""
     space.publish("a.txt", "one " * 3000)
     mounted = mount(space.server, space.namespace, space.group, kernel_cache=True, refresh=REFRESH)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     file = mounted.path / "a.txt"
     assert file.read_text() == "one " * 3000
     with Inotify(file) as watch, file.open("rb", buffering=0) as reader, \
@@ -756,7 +735,7 @@ def test_kernel_cache_holds_no_secret(space: Space, mount: Mounts) -> None:
     keyring = mount.new_directory() / "keyring"
     run_nacosfs("--new-keyring", keyring)
     mounted = mount(space.server, space.namespace, space.group, kernel_cache=True, kms="keyring", keyring=keyring)
-    wait_until(lambda: is_told(mounted), 15, "the watch")
+    mounted.wait_until_told()
     for name, reads in (("plain.txt", 0), ("cipher-kms-aes-256-secret.txt", 1)):
         file = mounted.path / name
         file.write_text("some text")

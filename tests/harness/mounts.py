@@ -37,7 +37,13 @@ END_TIMEOUT = 30
 COMPLAINTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|Assertion .* failed|error: a bug:")
 PASSWORD = "nacos"
 
+# The machine's own, which no test may write to.
+DEFAULT_CACHES = [Path("/var/cache/nacosfs"), Path.home() / ".cache" / "nacosfs"]
+
 Options = dict[str, Any]
+
+# Sources of this run, and names of namespaces by which others are recognised.
+used_in_sources: set[str] = set()
 
 
 class MountFailed(Exception):
@@ -67,6 +73,7 @@ def force_unmount(path: Path) -> None:
 
 def run_nacosfs(*arguments: str | Path, timeout: float = 30, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end (for what is to fail, and for the background mode)."""
+    used_in_sources.update(text for text in map(str, arguments) if "://" in text)
     return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **kwargs)
 
 
@@ -81,6 +88,16 @@ def option_text(options: Options) -> str:
     return ",".join(one(name, value) for name, value in options.items() if value is not None and value is not False)
 
 
+def kept_by_default() -> set[Path]:
+    """What lies where the program keeps texts unless it is told otherwise, and comes from sources of this run."""
+
+    def is_ours(name: str) -> bool:
+        return any(used in name if "://" not in used else re.sub(r"[^A-Za-z0-9.-]", "_", used) == name
+                   for used in used_in_sources)
+
+    return {path for directory in DEFAULT_CACHES if directory.is_dir() for path in directory.iterdir() if is_ours(path.name)}
+
+
 def source_of(hosts: str, namespace: str | None = None, group: str | None = None, scheme: str = "nacos") -> str:
     return "/".join(filter(None, (f"{scheme}://{hosts}", namespace, group)))
 
@@ -90,6 +107,7 @@ class Mount:
 
     def __init__(self, source: str, directory: Path, options: Options, name: str = "mnt", **process: Any) -> None:
         """`name` is that of the mount point in `directory`; `process` says how the daemon is started otherwise."""
+        used_in_sources.add(source)
         self.source = source
         self.path = directory / name
         self.log_path = directory / "log"
@@ -179,14 +197,15 @@ class Mount:
         """Of the saves that failed."""
         return [(entry / "yours").read_bytes() for entry in (self.path / ".nacosfs" / "unsaved").iterdir()]
 
-    def touchers(self) -> list[int]:
-        """Its processes that wake; orphans of it too: such that were started with the same program."""
+    def touchers(self, with_orphans: bool = False) -> list[int]:
+        """Its processes that wake; with those of this program whose daemon is gone."""
+        parents = (self.pid, 1) if with_orphans else (self.pid,)
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if (directory / "comm").read_text() == "nacosfs-toucher\n" and \
                         os.stat(directory / "exe").st_ino == os.stat(BINARY).st_ino and int(
-                            (directory / "status").read_text().split("PPid:")[1].split()[0]) in (1, self.pid):
+                            (directory / "status").read_text().split("PPid:")[1].split()[0]) in parents:
                     found.append(int(directory.name))
         return found
 
@@ -227,15 +246,15 @@ class Mounts:
                           **(process or {}))
 
     def mount(self, source: str, options: Options, **process: Any) -> Mount:
-        mounted = Mount(source, self.new_directory(), options, **process)
+        mounted = Mount(source, self.new_directory(), {"cache_dir": self.directory / "cache", **options}, **process)
         self.mounts.append(mounted)
         return mounted
 
     def default_options(self, server: NacosServer, namespace: str | None = None,
                         user: tuple[str, str] | None = ("nacos", PASSWORD)) -> Options:
-        options: Options = {}
+        options: Options = {"cache_dir": self.directory / "cache"}
         if user:
-            options = {"username": user[0], "password_file": self.password_file(user[1])}
+            options |= {"username": user[0], "password_file": self.password_file(user[1])}
         if server.console_url:
             options["console"] = server.console_url
         if not namespace and server.generation == "2.2.4":
@@ -307,6 +326,7 @@ class Space:
 
 def make_space(server: NacosServer) -> Space:
     space = Space(server, f"test-{uuid.uuid4().hex[:12]}")
+    used_in_sources.add(space.namespace)
     server.admin.create_namespace(space.namespace)
     return space
 

@@ -30,6 +30,8 @@ CONFIG = "app.yaml"
 START = b"server:\n  port: 8080\n  name: demo\n"
 SAVED = b"server:\n  port: 9090\n  name: demo\n"
 METADATA = {"type": "yaml", "desc": "the shop's settings", "tags": frozenset({"shop", "eu"}), "app": "shop"}
+# What a config gets that is new under its name: the type by its extension, no more.
+NEW = {"type": "yaml", "desc": "", "tags": frozenset(), "app": ""}
 
 
 @dataclass(frozen=True)
@@ -190,13 +192,21 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(nacos: NacosServer) -> Iterator[Bench]:
-    """One mount for all tests of the module on that server."""
+    """One mount for all tests of the module on that server; in the end nothing may have come after their saves."""
     namespace = f"test-{uuid.uuid4().hex[:12]}"
     nacos.admin.create_namespace(namespace)
     mounts = Mounts()
     bench = Bench(nacos, namespace, mounts)
-    yield bench
-    bench.close()
-    mounts.close()
-    nacos.admin.delete_all(namespace)
-    nacos.admin.delete_namespace(namespace)
+    try:
+        yield bench
+        bench.check_afterwards()
+    finally:
+        bench.close()
+        mounts.close()
+        nacos.admin.delete_all(namespace)
+        nacos.admin.delete_namespace(namespace)
+
+
+@pytest.fixture
+def place(bench: Bench, request: pytest.FixtureRequest) -> Place:
+    return bench.place(request.node.name.split("[")[0].removeprefix("test_"))
