@@ -696,8 +696,8 @@ def test_requests_when_warm(space: Space, mount: Mounts, options: dict, reading:
 
     wait_until(lambda: len(os.listdir(mounted.path)) == 60, 5, "the names")
     list_long()
-    assert counted(mounted, lambda: os.stat(file)) == {}
-    assert counted(mounted, lambda: os.path.exists(mounted.path / "none.txt")) == {}
+    wait_until(lambda: counted(mounted, lambda: os.stat(file)) == {}, 5, "the server to watch the config")
+    wait_until(lambda: counted(mounted, lambda: os.path.exists(mounted.path / "none.txt")) == {}, 5, "the server to watch the name")
     assert counted(mounted, lambda: os.path.exists(mounted.path / ".n0.txt.swp")) == {}
     wait_until(lambda: counted(mounted, list_long) == {"opendir": 1, "releasedir": 1}, 5, "cached names")
     assert counted(mounted, lambda: read_once(file)) == reading
