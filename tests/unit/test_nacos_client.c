@@ -1,6 +1,100 @@
 /* The client: what servers are, which host is asked, and for how long. */
 #include "tests/unit/http_peer.h"
 #include "util/clock.h"
+#include "util/log.h"
+
+#include "tests/unit/http_peer.h"
+
+#define STATE_3 "{\"code\":0,\"data\":{\"version\":\"3.1.0\"}}"
+#define TOKEN_INVALID "{\"status\":403,\"message\":\"Code: 401, Message: token invalid!.\"}"
+#define NO_RIGHT "{\"status\":403,\"message\":\"Code: 403, Message: authorization failed!.\"}"
+#define NOT_FOUND "{\"code\":20004,\"message\":\"resource not found\",\"data\":null}"
+#define FOUND "{\"code\":0,\"data\":{\"content\":\"hello\",\"contentType\":\"text\"}}"
+
+/* A port that refuses connections: it was ours a moment ago. */
+static unsigned closed_port(void)
+{
+	unsigned port;
+
+	close(open_listener(&port));
+	return port;
+}
+
+static char password_path[] = "/tmp/test_nacos_client.XXXXXX";
+
+static void write_password(const char *password)
+{
+	FILE *file = fopen(password_path, "w");
+
+	assert_non_null(file);
+	assert_int_not_equal(fprintf(file, "%s\n", password), 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static struct nacos_client *new_client(const unsigned *ports, size_t count, const char *username)
+{
+	struct nacos_host hosts[3];
+	struct nacos_client_options options = {
+		.hosts = hosts, .host_count = count, .username = username,
+		.password_file = password_path,
+	};
+	struct nacos_client *client;
+
+	for (size_t i = 0; i < count; i++)
+		hosts[i] = (struct nacos_host){ "127.0.0.1", ports[i] };
+	assert_int_equal(nacos_client_new(&options, &client), 0);
+	return client;
+}
+
+static int connect_client(struct nacos_client *client, char reason[CALL_REASON_SIZE])
+{
+	struct call call;
+	int error;
+
+	call_start(&call, 5000);
+	error = nacos_client_connect(client, &call);
+	if (reason)
+		memcpy(reason, call.reason, CALL_REASON_SIZE);
+	return error;
+}
+
+static const struct nacos_key key = { "dev", "G", "a.yaml" };
+
+static int get(struct nacos_client *client, int64_t timeout_ms)
+{
+	cleanup_nacos_config struct nacos_config config = { 0 };
+	struct call call;
+
+	call_start(&call, timeout_ms);
+	return nacos_config_get(client, &key, &call, &config);
+}
+
+static int publish(struct nacos_client *client, const char *cas_md5, bool *ret_uncertain)
+{
+	struct nacos_publish text = { .content = "a=1&b", .size = 5, .cas_md5 = cas_md5, .type = "text" };
+	struct call call;
+
+	call_start(&call, 3000);
+	return nacos_config_publish(client, &key, &text, &call, ret_uncertain);
+}
+
+/* A 3.x server where all goes well. */
+static struct reply reply_well(struct server *server, const char *method, const char *path,
+			       const char *head, const char *body)
+{
+	(void)server;
+	(void)head;
+	(void)body;
+	if (strstr(path, "/v3/admin/core/state"))
+		return (struct reply){ 200, STATE_3, NULL };
+	if (strstr(path, "/v3/auth/user/login"))
+		return (struct reply){ 200, "{\"accessToken\":\"good\",\"tokenTtl\":18000}", NULL };
+	if (strcmp(method, "POST") == 0 || strcmp(method, "DELETE") == 0)
+		return (struct reply){ 200, "{\"code\":0,\"data\":true}", NULL };
+	if (strstr(path, "/cs/config"))
+		return (struct reply){ 200, FOUND, NULL };
+	return (struct reply){ 404, "{}", NULL };
+}
 
 static void test_requests_are_what_3x_wants(void **state)
 {
