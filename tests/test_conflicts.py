@@ -159,6 +159,7 @@ def test_changed_elsewhere_and_changed_back(space: Space, hosts: tuple[Host, Hos
 @all_edits
 def test_deleted_elsewhere(space: Space, hosts: tuple[Host, Host], edit: Edit) -> None:
     here, there = hosts
+    space.publish("neighbour.txt", b"here to stay\n")  # a group goes with its last config
     commit = edit(here.file(), MINE)
     os.unlink(there.file())
     wait_until(lambda: space.detail(CONFIG) is None, what="the removal")

@@ -109,6 +109,8 @@ class Mount:
         """`name` is that of the mount point in `directory`; `process` says how the daemon is started otherwise."""
         used_in_sources.add(source)
         self.source = source
+        self._is_started = False
+        self._tells_counts = options.get("log", "info") in ("info", "debug")
         self.path = directory / name
         self.log_path = directory / "log"
         self.path.mkdir(exist_ok=True)

@@ -1,23 +1,33 @@
 /*
- * An HTTP server in this program that plays a script: a function that is called with each request, one at a time. It counts
- * them by what they are to Nacos, and keeps the last one.
+ * HTTP servers in this program, each of which plays a script, counts what it is asked by what that is to Nacos, and keeps the last
+ * publish. Tests run one at a time.
  *
  *	start_server -> requests -> stop_server
- *
- * To be included after cmocka.h.
  */
 #ifndef NACOSFS_TESTS_UNIT_HTTP_PEER_H
 #define NACOSFS_TESTS_UNIT_HTTP_PEER_H
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cmocka.h>
+
+#define STATE_3 "{\"code\":0,\"data\":{\"version\":\"3.1.0\"}}"
+#define TOKEN_INVALID "{\"status\":403,\"message\":\"Code: 401, Message: token invalid!.\"}"
+#define NO_RIGHT "{\"status\":403,\"message\":\"Code: 403, Message: authorization failed!.\"}"
+#define FOUND "{\"code\":0,\"data\":{\"content\":\"hello\",\"contentType\":\"text\"}}"
 
 /*
  * What a server does with a request. NULL: it hangs up without an answer; status 0: it never
@@ -48,11 +58,11 @@ struct server {
 	pthread_mutex_t lock;
 	char last_head[4096];
 	char last_body[4096];
-	char last_publish[4096]; /* the body of the last POST that is no login */
+	char last_publish[4096]; /* the body of the last POST */
 	char request[1 << 16]; /* of the server's thread alone */
 };
 
-static int open_listener(unsigned *ret_port)
+static inline int open_listener(unsigned *ret_port)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	socklen_t size = sizeof(address);
@@ -68,7 +78,7 @@ static int open_listener(unsigned *ret_port)
 }
 
 /* Reads a whole request. False when the peer hung up. */
-static bool read_request(int connection, char *request, size_t size)
+static inline bool read_request(int connection, char *request, size_t size)
 {
 	size_t length = 0;
 
@@ -92,7 +102,7 @@ static bool read_request(int connection, char *request, size_t size)
 	}
 }
 
-static void count_request(struct server *server, const char *method, const char *path,
+static inline void count_request(struct server *server, const char *method, const char *path,
 			  const char *head, const char *body)
 {
 	if (strstr(path, "login"))
@@ -107,11 +117,11 @@ static void count_request(struct server *server, const char *method, const char 
 	snprintf(server->last_head, sizeof(server->last_head), "%.4000s", head);
 	snprintf(server->last_body, sizeof(server->last_body), "%.4000s", body);
 	if (strcmp(method, "POST") == 0 && !strstr(path, "login"))
-		memcpy(server->last_publish, server->last_body, sizeof(server->last_publish));
+		snprintf(server->last_publish, sizeof(server->last_publish), "%.4000s", body);
 	pthread_mutex_unlock(&server->lock);
 }
 
-static void serve(struct server *server, int connection)
+static inline void serve(struct server *server, int connection)
 {
 	char *request = server->request;
 	char method[16] = "", path[4096] = "", answer[8192];
@@ -142,7 +152,7 @@ static void serve(struct server *server, int connection)
 	send(connection, answer, (size_t)length, MSG_NOSIGNAL);
 }
 
-__attribute__((unused)) static bool head_has(struct server *server, const char *text)
+static inline bool head_has(struct server *server, const char *text)
 {
 	bool found;
 
@@ -152,14 +162,14 @@ __attribute__((unused)) static bool head_has(struct server *server, const char *
 	return found;
 }
 
-__attribute__((unused)) static void assert_body_is(struct server *server, const char *text)
+static inline void assert_body_is(struct server *server, const char *text)
 {
 	pthread_mutex_lock(&server->lock);
 	assert_string_equal(server->last_body, text);
 	pthread_mutex_unlock(&server->lock);
 }
 
-static void *run_server(void *arg)
+static inline void *run_server(void *arg)
 {
 	struct server *server = arg;
 
@@ -176,7 +186,7 @@ static void *run_server(void *arg)
 	}
 }
 
-static void start_server(struct server *server,
+static inline void start_server(struct server *server,
 			 struct reply (*reply)(struct server *, const char *, const char *,
 					       const char *, const char *))
 {
@@ -187,13 +197,22 @@ static void start_server(struct server *server,
 	assert_int_equal(pthread_create(&server->thread, NULL, run_server, server), 0);
 }
 
-static void stop_server(struct server *server)
+static inline void stop_server(struct server *server)
 {
 	server->stop = true;
 	shutdown(server->listener, SHUT_RDWR);
 	pthread_join(server->thread, NULL);
 	close(server->listener);
 	pthread_mutex_destroy(&server->lock);
+}
+
+/* A port that refuses connections: it was ours a moment ago. */
+static inline unsigned closed_port(void)
+{
+	unsigned port;
+
+	close(open_listener(&port));
+	return port;
 }
 
 #endif

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "nacos/client.h"
+#include "nacos/http/client.h"
 #include "nacos/transport.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
@@ -109,7 +109,7 @@ static struct reply take(const char *body)
 	return (struct reply){ 200, database.is_v3 ? "{\"code\":0,\"data\":true}" : "true", NULL };
 }
 
-static struct reply answer(struct server *peer, const char *method, const char *path, const char *head, const char *body)
+static struct reply answer_request(struct server *peer, const char *method, const char *path, const char *head, const char *body)
 {
 	struct reply reply;
 
@@ -144,7 +144,7 @@ static int set_up_store(bool is_v3)
 	database.is_v3 = is_v3;
 	database.fault = NO_FAULT;
 	database.exists = false;
-	start_server(&server, answer);
+	start_server(&server, answer_request);
 	const struct nacos_host host = { "127.0.0.1", server.port };
 	const struct nacos_client_options options = {
 		.hosts = &host, .host_count = 1, .username = "bob", .password_file = password_path,
