@@ -43,10 +43,8 @@ static int set_owner(const struct request *request, struct node *node, const str
 	bool sets_uid = to_set & FUSE_SET_ATTR_UID, sets_gid = to_set & FUSE_SET_ATTR_GID;
 
 	if (node_is_private(node)) {
-		if (sets_uid)
-			node->file->uid = stat->st_uid;
-		if (sets_gid)
-			node->file->gid = stat->st_gid;
+		tree_set_owner(request_tree(request), node, sets_uid ? stat->st_uid : node->file->uid,
+			       sets_gid ? stat->st_gid : node->file->gid);
 		return 0;
 	}
 	return (sets_uid && stat->st_uid != terms->uid) || (sets_gid && stat->st_gid != terms->gid) ? -EPERM : 0;

@@ -211,8 +211,7 @@ static int hide_config(struct renaming *renaming)
 	if (tree->terms->per_user) {
 		/* It has no ACL any more: it belongs to whoever renamed it, alone. */
 		source->mode = 0600;
-		source->file->uid = request->asker.uid;
-		source->file->gid = request->asker.gid;
+		tree_set_owner(tree, source, request->asker.uid, request->asker.gid);
 	}
 	return move_node(renaming);
 }

@@ -82,7 +82,7 @@ int status_read(struct filesystem *filesystem, struct version **ret_version)
 					     ",\n  \"read_only\": %s,\n  \"scratch_bytes\": %zu,\n"
 					     "  \"removals_pending\": %zu,\n  \"unsaved\": %zu,\n"
 					     "  \"rights_questions\": %lu,\n  \"logins_of_users\": %zu",
-					     terms->read_only ? "true" : "false", tree->private_size,
+					     terms->read_only ? "true" : "false", tree->holdings.total[HOLDING_PRIVATE_BYTES],
 					     grace_count_removals(saver), kept_count(saver),
 					     rights_question_count(terms->rights),
 					     terms->identities ? identity_store_count(terms->identities) : 0);

@@ -218,15 +218,14 @@ static void free_file(struct tree *tree, struct private_file *file)
 {
 	if (!file)
 		return;
-	tree->private_size -= file->content.size;
+	holding_take(&tree->holdings, file->uid, HOLDING_PRIVATE_BYTES, file->content.size);
+	holding_take(&tree->holdings, file->uid, HOLDING_PRIVATE_FILES, 1);
 	buffer_wipe(&file->content);
 	free(file);
 }
 
 static void free_node(struct tree *tree, struct node *node)
 {
-	if (node_is_private(node))
-		tree->private_count--;
 	if (node->directory)
 		listing_drop(node->directory->merged);
 	free(node->directory);
@@ -247,12 +246,18 @@ static int name_place(struct tree *tree, struct node *node, struct node *parent,
 
 static int make_file(struct tree *tree, struct node *node, struct node *parent, const char *name)
 {
-	node->private_name = strdup(name);
-	node->file = calloc(1, sizeof(*node->file));
-	if (!node->private_name || !node->file)
+	char *copy = strdup(name);
+	struct private_file *file = copy ? calloc(1, sizeof(*file)) : NULL;
+
+	if (!file) {
+		free(copy);
 		return -ENOMEM;
+	}
+	node->private_name = copy;
+	node->file = file;
 	node->file->uid = tree->terms->uid;
 	node->file->gid = tree->terms->gid;
+	holding_add(&tree->holdings, node->file->uid, HOLDING_PRIVATE_FILES, 1);
 	node->file->modified = node->file->changed = clock_now();
 	node->file->created_ms = clock_monotonic_ms();
 	node->file->content.memory = memory_of_private(tree, parent, name);
@@ -283,8 +288,6 @@ struct node *tree_add(struct tree *tree, struct node *parent, const char *name, 
 		return NULL;
 	node->kind = (unsigned char)kind;
 	node->mode = MODE_ANY;
-	if (node_is_private(node))
-		tree->private_count++;
 	if (fill_node(tree, node, parent, name)) {
 		free_node(tree, node);
 		return NULL;
@@ -340,7 +343,6 @@ int tree_make_config(struct tree *tree, struct node *node)
 		return -ENOMEM;
 	free_file(tree, node->file);
 	node->file = NULL;
-	tree->private_count--;
 	node->kind = NODE_CONFIG;
 	return 0;
 }
@@ -350,23 +352,37 @@ int tree_make_private(struct tree *tree, struct node *node)
 	struct place *place = node->place;
 
 	/* Its name stays that of the place until it is moved. */
-	if (make_file(tree, node, node->parent, place->name)) {
-		free(node->private_name);
-		free(node->file);
-		node->private_name = NULL;
-		node->file = NULL;
+	if (make_file(tree, node, node->parent, place->name))
 		return -ENOMEM;
-	}
 	/* It is found by the same name as before. */
 	node->place = NULL;
 	place_drop(place);
 	config_free(node->config);
 	node->config = NULL;
-	tree->private_count++;
 	node->kind = NODE_PRIVATE_FILE;
 	node->is_stored = false;
 	*node->listed_md5 = '\0';
 	return 0;
+}
+
+void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid)
+{
+	struct private_file *file = node->file;
+
+	holding_take(&tree->holdings, file->uid, HOLDING_PRIVATE_BYTES, file->content.size);
+	holding_take(&tree->holdings, file->uid, HOLDING_PRIVATE_FILES, 1);
+	file->uid = uid;
+	file->gid = gid;
+	holding_add(&tree->holdings, uid, HOLDING_PRIVATE_FILES, 1);
+	holding_add(&tree->holdings, uid, HOLDING_PRIVATE_BYTES, file->content.size);
+}
+
+void tree_count_bytes(struct tree *tree, const struct node *node, size_t size_before)
+{
+	const struct private_file *file = node->file;
+
+	holding_take(&tree->holdings, file->uid, HOLDING_PRIVATE_BYTES, size_before);
+	holding_add(&tree->holdings, file->uid, HOLDING_PRIVATE_BYTES, file->content.size);
 }
 
 void tree_note_vanished(struct tree *tree, const struct node *node)
@@ -453,6 +469,7 @@ void tree_destroy(struct tree *tree)
 		place_drop(tree->vanished[i].place);
 	table_release(&tree->by_id);
 	table_release(&tree->by_name);
+	holding_release(&tree->holdings);
 	lock_destroy(&tree->lock);
 	tree->root = NULL;
 }

@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "fs/node/config.h"
+#include "fs/node/holding.h"
 #include "fs/node/lock.h"
 #include "fs/node/terms.h"
 #include "model/listing.h"
@@ -116,7 +117,7 @@ struct tree {
 	struct table by_id, by_name;
 	struct vanished vanished[VANISHED_COUNT]; /* the last ones */
 	unsigned vanished_next;
-	size_t private_size, private_count; /* bytes and files in memory */
+	struct holdings holdings; /* what each user makes us hold */
 	struct wake *wake; /* wake.h; made and freed by whoever makes the tree */
 	struct saving *saving; /* saving.h: what is being saved, moved or removed; likewise */
 };
@@ -206,6 +207,12 @@ int tree_move(struct tree *tree, struct node *node, struct node *parent, const c
 /* A private file becomes a config of the place that it has, or is given next, and the reverse. 0 or -ENOMEM. */
 int tree_make_config(struct tree *tree, struct node *node);
 int tree_make_private(struct tree *tree, struct node *node);
+
+/* A private node belongs to that user from now on. */
+void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid);
+
+/* A private file holds other bytes than before: how many it held then. */
+void tree_count_bytes(struct tree *tree, const struct node *node, size_t size_before);
 
 /* Remembers that somebody else removed this config, for saves that began before. */
 void tree_note_vanished(struct tree *tree, const struct node *node);

@@ -34,7 +34,7 @@ struct task {
 	struct place *place; /* of removals: what is hidden */
 	struct version *base;
 	uint16_t mode; /* of the config that had the name */
-	uid_t uid; /* of who removed it */
+	uid_t uid; /* on whose behalf */
 };
 
 struct grace {
@@ -58,7 +58,7 @@ int grace_new(struct saver *saver)
 
 /* place: of a removal; NULL: it is none. */
 static struct task *add_task(struct saver *saver, enum task_kind kind, struct node *node, struct place *place,
-			     int64_t delay_ms)
+			     uid_t uid, int64_t delay_ms)
 {
 	struct grace *grace = saver->grace;
 	struct task *task = calloc(1, sizeof(*task));
@@ -74,6 +74,8 @@ static struct task *add_task(struct saver *saver, enum task_kind kind, struct no
 		task->next->previous = task;
 	grace->tasks = task;
 	task->place = place_hold(place);
+	task->uid = uid;
+	holding_add(&saver->tree->holdings, uid, HOLDING_GRACES, 1);
 	if (place)
 		table_add(&grace->removals, &task->link, place->link.hash);
 	pthread_cond_signal(&grace->woken);
@@ -89,6 +91,7 @@ static void remove_task(struct saver *saver, struct task *task)
 		task->next->previous = task->previous;
 	if (task->place)
 		table_remove(&grace->removals, &task->link);
+	holding_take(&saver->tree->holdings, task->uid, HOLDING_GRACES, 1);
 	node_drop(saver->tree, task->node);
 	version_drop(task->base);
 	place_drop(task->place);
@@ -118,13 +121,13 @@ static struct task *find_task(const struct saver *saver, enum task_kind kind, co
 
 int grace_hide(struct saver *saver, struct node *node, struct version *base, bool remove, uid_t uid)
 {
-	struct task *task = add_task(saver, remove ? TASK_REMOVE : TASK_SHOW_AGAIN, node->parent, node->place, GRACE_MS);
+	struct task *task =
+		add_task(saver, remove ? TASK_REMOVE : TASK_SHOW_AGAIN, node->parent, node->place, uid, GRACE_MS);
 
 	if (!task)
 		return -ENOMEM;
 	task->base = version_hold(base);
 	task->mode = node->mode;
-	task->uid = uid;
 	return 0;
 }
 
@@ -234,7 +237,7 @@ static void start_anew(struct saver *saver, enum task_kind kind, struct node *no
 
 	if (task)
 		task->due_ms = clock_monotonic_ms() + delay_ms;
-	else if (!add_task(saver, kind, node, NULL, delay_ms))
+	else if (!add_task(saver, kind, node, NULL, node_draft(node) ? node_draft(node)->writer.uid : 0, delay_ms))
 		log_error("%s: out of memory, its save or end can't be put off", node_name(node));
 }
 
@@ -268,8 +271,7 @@ static void keep_as_private(struct saver *saver, struct node *node)
 	if (saver->tree->terms->per_user) {
 		/* It has no ACL any more: it is its writer's, alone. */
 		node->mode = 0600;
-		node->file->uid = writer.uid;
-		node->file->gid = writer.gid;
+		tree_set_owner(saver->tree, node, writer.uid, writer.gid);
 	}
 	log_error("%s: kept in memory only, copy it away", node_name(node));
 }

@@ -20,6 +20,7 @@ struct record {
 	struct record *next; /* older */
 	struct node *node; /* held */
 	struct place *place;
+	uid_t uid; /* of the writer */
 	char md5[HASH_MD5_HEX_SIZE]; /* of yours */
 	size_t size; /* of all files */
 };
@@ -51,8 +52,7 @@ static struct node *add_node(struct tree *tree, struct node *parent, const char 
 	if (!node)
 		return NULL;
 	node->mode = kind == NODE_PRIVATE_DIRECTORY ? RECORD_DIRECTORY_MODE : RECORD_FILE_MODE;
-	node->file->uid = uid;
-	node->file->gid = gid;
+	tree_set_owner(tree, node, uid, gid);
 	return node;
 }
 
@@ -67,7 +67,7 @@ static int add_file(struct saver *saver, struct record *record, enum kept_file f
 	node->file->content.memory = owner->content.memory;
 	if (bytes->size && buffer_append(&node->file->content, bytes->data, bytes->size))
 		return -ENOMEM;
-	saver->tree->private_size += bytes->size;
+	tree_count_bytes(saver->tree, node, 0);
 	record->size += bytes->size;
 	return 0;
 }
@@ -83,8 +83,13 @@ static void free_record(struct saver *saver, struct record *record)
 	free(record);
 }
 
-static void link_record(struct kept_list *list, struct record *record)
+static void link_record(struct saver *saver, struct record *record)
 {
+	struct kept_list *list = saver->kept;
+	struct holdings *holdings = &saver->tree->holdings;
+
+	holding_add(holdings, record->uid, HOLDING_KEPT_TEXTS, 1);
+	holding_add(holdings, record->uid, HOLDING_KEPT_BYTES, record->size);
 	record->next = list->newest;
 	list->newest = record;
 	list->count++;
@@ -114,6 +119,8 @@ static void drop_record(struct saver *saver, struct record *record)
 	*place = record->next;
 	list->count--;
 	list->size -= record->size;
+	holding_take(&saver->tree->holdings, record->uid, HOLDING_KEPT_TEXTS, 1);
+	holding_take(&saver->tree->holdings, record->uid, HOLDING_KEPT_BYTES, record->size);
 	queue_removal(list, node_name(record->node), KEPT_FILE_COUNT);
 	free_record(saver, record);
 }
@@ -137,6 +144,7 @@ static struct record *new_record(struct saver *saver, const char *name, struct p
 	if (!record)
 		return NULL;
 	record->place = place_hold(place);
+	record->uid = uid;
 	record->node = add_node(saver->tree, saver->kept->directory, name, NODE_PRIVATE_DIRECTORY, uid, gid);
 	if (record->node) {
 		node_hold(record->node);
@@ -241,7 +249,7 @@ void kept_keep(struct saver *saver, const struct kept_text *text)
 			free_record(saver, record);
 		return;
 	}
-	link_record(list, record);
+	link_record(saver, record);
 	log_warning("%s: what could not be saved is in %s/unsaved/%s", place_text, NAMES_CONTROL, name);
 	while (list->count > 1 && (list->count > KEPT_COUNT_LIMIT || list->size > KEPT_SIZE_LIMIT))
 		drop_oldest(saver);
@@ -365,7 +373,7 @@ static int load_record(struct saver *saver, const char *name)
 	if (error)
 		free_record(saver, record);
 	else
-		link_record(saver->kept, record);
+		link_record(saver, record);
 	return error;
 }
 

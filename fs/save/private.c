@@ -7,14 +7,13 @@
 struct node *private_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind, mode_t mode,
 			 uid_t uid, gid_t gid)
 {
-	if (tree->private_count >= PRIVATE_COUNT_LIMIT)
+	if (tree->holdings.total[HOLDING_PRIVATE_FILES] >= PRIVATE_COUNT_LIMIT)
 		return NULL;
 	struct node *node = tree_add(tree, parent, name, kind);
 	if (!node)
 		return NULL;
 	node->mode = mode & 07777;
-	node->file->uid = uid;
-	node->file->gid = gid;
+	tree_set_owner(tree, node, uid, gid);
 	return node;
 }
 
@@ -26,17 +25,17 @@ static int check_room(const struct tree *tree, struct private_file *file, size_t
 	if (size > PRIVATE_FILE_LIMIT)
 		error = -EFBIG;
 	else if (size > file->content.size &&
-		 tree->private_size + (size - file->content.size) > PRIVATE_TOTAL_LIMIT)
+		 tree->holdings.total[HOLDING_PRIVATE_BYTES] + (size - file->content.size) > PRIVATE_TOTAL_LIMIT)
 		error = -ENOSPC;
 	if (error)
 		file->error = error;
 	return error;
 }
 
-static void touch(struct tree *tree, struct private_file *file, size_t size_before)
+static void touch(struct tree *tree, struct node *node, size_t size_before)
 {
-	tree->private_size += file->content.size - size_before;
-	file->modified = file->changed = clock_now();
+	tree_count_bytes(tree, node, size_before);
+	node->file->modified = node->file->changed = clock_now();
 }
 
 int private_write(struct tree *tree, struct node *node, const void *data, size_t size, off_t offset, bool append)
@@ -52,7 +51,7 @@ int private_write(struct tree *tree, struct node *node, const void *data, size_t
 	if (!error)
 		error = file->error = buffer_write(&file->content, data, size, start);
 	if (!error)
-		touch(tree, file, before);
+		touch(tree, node, before);
 	return error;
 }
 
@@ -67,7 +66,7 @@ int private_resize(struct tree *tree, struct node *node, size_t size)
 	if (!error) {
 		if (!size)
 			file->error = 0; /* written anew */
-		touch(tree, file, before);
+		touch(tree, node, before);
 	}
 	return error;
 }
@@ -83,6 +82,6 @@ int private_from_config(struct tree *tree, struct node *node, const void *data, 
 	if (error)
 		return error;
 	buffer_move(&node->file->content, &content);
-	tree->private_size += size;
+	tree_count_bytes(tree, node, 0);
 	return 0;
 }
