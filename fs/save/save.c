@@ -174,8 +174,7 @@ static int take_draft(const struct node *node, struct save *save)
 	return 0;
 }
 
-/* Takes over what the store has now. Changes that were written meanwhile stay unsaved, on the new base. */
-static void show_new_state(struct node *node, struct version *version, uint64_t change, struct timespec modified)
+void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified)
 {
 	struct config *config = node->config;
 
@@ -183,8 +182,6 @@ static void show_new_state(struct node *node, struct version *version, uint64_t 
 	show_saved(node, version, modified);
 	version_drop(config->last_commit);
 	config->last_commit = node->writers ? version_hold(version) : NULL;
-	if (!config->draft)
-		return;
 	if (draft_is_dirty(node)) {
 		version_drop(config->draft->base);
 		config->draft->base = version_hold(version);
@@ -205,39 +202,64 @@ static int save_marked_draft(struct saver *saver, struct call *call, struct node
 	struct timespec modified = node_draft(node)->modified;
 	if (save_is_content_of(save->base, &save->content)) {
 		/* Nothing is saved, so the time is that of the server's text, or the one that was set here. */
-		show_new_state(node, save->base, change, node->config->modified);
+		save_show(node, save->base, change, node->config->modified);
 		return 0;
 	}
 	error = save_run(saver, call, save);
+	/* Whoever failed stays failed: what he wrote meanwhile is not saved later either, so it is kept with the rest. */
+	if (error && node_draft(node) && node->config->change_count > change) {
+		buffer_clear(&save->content);
+		version_drop(save->base);
+		save->base = NULL;
+		if (take_draft(node, save))
+			log_error("%s: out of memory, what was written last is lost", node_name(node));
+	}
 	if (error) {
 		node_set_failure(node, call->reason, save->writer.process);
 		return error;
 	}
 	/* It may have become something else meanwhile, or nothing. */
 	if (node->kind == NODE_CONFIG && node->place == save->place) {
-		show_new_state(node, save->version, change, modified);
+		save_show(node, save->version, change, modified);
 		/* Who was woken by the writes has read what was there before. */
 		wake_content(saver->tree, node);
 	}
 	return 0;
 }
 
+/* Waits until nothing is under way at the place of the node, which is another one when that was a rename. */
+static int wait_for_turn(struct saver *saver, struct call *call, const struct node *node)
+{
+	int error = 0;
+
+	while (!error && saving_is_marked(saver->tree, node->place))
+		error = tree_wait(saver->tree, call);
+	return error;
+}
+
 int save_draft(struct saver *saver, struct call *call, struct held *held)
 {
 	struct node *node = held->node;
-	cleanup_place struct place *place = place_hold(node->place);
-	cleanup_save struct save save = { .place = place };
-	int error = place ? save_wait(saver, call, place) : 0;
+	int error = wait_for_turn(saver, call, node);
 
-	if (error || !draft_is_dirty(node) || !node->parent)
+	if (error == -EWOULDBLOCK || !draft_is_dirty(node) || !node->parent)
 		return error;
 	if (draft_is_blank(node))
-		return call_fail(call, -EINVAL, "%s: a config can't be empty", node_name(node));
-	error = save_begin(saver, call, &save, NULL);
-	if (error)
+		return error ? error : call_fail(call, -EINVAL, "%s: a config can't be empty", node_name(node));
+	cleanup_place struct place *place = place_hold(node->place);
+	cleanup_save struct save save = { .place = place };
+	if (!error)
+		error = save_begin(saver, call, &save, NULL);
+	if (!error) {
+		error = save_marked_draft(saver, call, node, &save);
+		save_end(saver, call, &save);
 		return error;
-	error = save_marked_draft(saver, call, node, &save);
-	save_end(saver, call, &save);
+	}
+	/* What had to wait for too long failed as well. */
+	if (take_draft(node, &save))
+		log_error("%s: out of memory, what was written is lost", node_name(node));
+	else
+		keep(saver, &save, call->reason);
 	return error;
 }
 

@@ -18,6 +18,7 @@
 #define NACOSFS_FS_SAVE_SAVE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <time.h>
 
 #include "fs/save/saver.h"
@@ -66,12 +67,18 @@ void save_end(struct saver *saver, struct call *call, struct save *save);
 void save_release(struct save *save);
 #define cleanup_save __attribute__((cleanup(save_release)))
 
+/*
+ * Shows what the store has now, saved from here: a draft as it was at that change (config->change_count), with that time. Changes
+ * that were written since stay unsaved, on the new base.
+ */
+void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified);
+
 /* Is that what the version has? NULL has nothing. */
 bool save_is_content_of(const struct version *version, const struct buffer *content);
 
 /*
  * Saves the draft of a config: waits for a save that is under way; nothing to do: 0. An empty one: -EINVAL, and the draft stays.
- * What is written meanwhile stays unsaved, on the new base. What the store refuses is kept, and the draft stays.
+ * What is written meanwhile stays unsaved, on the new base. What can't be saved is kept, and the draft stays.
  */
 int save_draft(struct saver *saver, struct call *call, struct held *node);
 
