@@ -33,6 +33,7 @@ struct renaming {
 	struct version *target_version; /* what the server has under the new name; NULL: nothing */
 	bool blind; /* that can't be read */
 	struct save save; /* of what is to be under the new name */
+	uint64_t change; /* of a config: the last one that is in it */
 };
 
 /* ------------------------------------------------------------------ the two names */
@@ -70,16 +71,16 @@ static int load_target(struct renaming *renaming, bool private_name)
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
-/* The node has become the config of the new name, at the version that was just stored. */
-static void finish_config(const struct renaming *renaming, struct version *version, struct timespec modified)
+/* The node has become the config of the new name, at the version that was just stored: its text as it was at that change. */
+static void finish_config(const struct renaming *renaming, struct version *version, uint64_t change,
+			  struct timespec modified)
 {
 	struct node *node = renaming->source->node;
 	mode_t mode = node->mode;
 
-	show_saved(node, version, modified);
+	save_show(node, version, change, modified);
 	node->mode = MODE_ANY;
 	access_set_mode(renaming->tree, node, mode);
-	handle_refresh_writers(node, version);
 }
 
 /* The name that was hidden is there again, with another node. */
@@ -135,19 +136,45 @@ static int check_base(struct renaming *renaming)
 	return 0;
 }
 
+/* What was written to the temp file while it was stored is unsaved: of who has it open, or, closed since, of the grace. */
+static int start_draft(const struct renaming *renaming, struct version *version, struct buffer *content)
+{
+	struct node *node = renaming->source->node;
+	int error = draft_start(renaming->tree, node, version);
+
+	if (error)
+		return error;
+	buffer_move(&node_draft(node)->content, content);
+	draft_note_change(node, &renaming->save.writer);
+	for (struct handle *writer = node->writers; writer; writer = writer->next_writer)
+		writer->last_change = node->config->change_count;
+	if (!node->writers) {
+		node->config->deferred = true;
+		grace_save_later(renaming->saver, node);
+	}
+	return 0;
+}
+
 /* It is the config now. */
 static int become_config(struct renaming *renaming, struct version *version)
 {
 	struct node *source = renaming->source->node;
+	const struct buffer *content = &source->file->content;
 	struct timespec modified = source->file->modified;
+	cleanup_buffer_wipe struct buffer later = BUFFER_INIT_IN(content->memory);
+	bool is_changed = !save_is_content_of(version, content);
+	int error = is_changed && content->size ? buffer_append(&later, content->data, content->size) : 0;
 
+	if (error)
+		return error;
 	forget_hidden(renaming);
-	int error = tree_make_config(renaming->tree, source);
+	error = tree_make_config(renaming->tree, source);
 	if (!error)
 		error = move_node(renaming);
-	if (!error)
-		finish_config(renaming, version, modified);
-	return error;
+	if (error)
+		return error;
+	finish_config(renaming, version, source->config->change_count, modified);
+	return is_changed ? start_draft(renaming, version, &later) : 0;
 }
 
 /*
@@ -271,6 +298,7 @@ static int take_config(struct renaming *renaming, const struct version *version)
 	const struct node *source = renaming->source->node;
 	const struct buffer *from = node_draft(source) ? &node_draft(source)->content : &version->content;
 
+	renaming->change = source->config->change_count;
 	save->content.memory = node_memory(renaming->tree, source);
 	int error = from->size ? buffer_append(&save->content, from->data, from->size) : 0;
 	if (error)
@@ -319,10 +347,9 @@ static int move_config(struct renaming *renaming)
 	if (error)
 		return fail_move(renaming, error);
 	forget_hidden(renaming);
-	draft_drop(source);
 	error = move_node(renaming);
 	if (!error)
-		finish_config(renaming, save->version, modified);
+		finish_config(renaming, save->version, renaming->change, modified);
 	return error;
 }
 
