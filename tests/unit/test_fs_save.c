@@ -369,7 +369,7 @@ static void test_a_refusal_keeps_the_text(void **state)
 
 	lock_take(&bed->tree->lock);
 	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
-		char name[16], text[16];
+		char name[32], text[32];
 		snprintf(name, sizeof(name), "%zu.yaml", i);
 		snprintf(text, sizeof(text), "text %zu", i);
 		struct node *node = add_config(bed, name, "one");
@@ -464,7 +464,7 @@ static void test_what_is_left_at_the_end_is_kept(void **state)
 
 	lock_take(&bed->tree->lock);
 	for (int i = 0; i < 3; i++) {
-		char name[16];
+		char name[32];
 		snprintf(name, sizeof(name), "%d.yaml", i);
 		assert_int_equal(write_text(bed, open_file(bed, add_config(bed, name, "one")), name), 0);
 	}
