@@ -23,6 +23,7 @@
 #include "model/version.h"
 #include "util/call.h"
 
+/* Test builds (NACOSFS_CHECKED) take another one from NACOSFS_GRACE_MS; all that is put off is scaled with it. */
 #define GRACE_MS 1500
 
 /* How long an emptied config reads as empty before the server's content shows again. */
