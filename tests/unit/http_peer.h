@@ -1,8 +1,6 @@
 /*
- * HTTP servers in this program, each of which plays a script, counts what it is asked by what that is to Nacos, and keeps the last
- * publish. Tests run one at a time.
- *
- *	start_server -> requests -> stop_server
+ * HTTP servers in this program, each of which plays a script: a function that is called with each request, one at a time. They
+ * count the requests by what they are to Nacos, and keep the last ones.
  */
 #ifndef NACOSFS_TESTS_UNIT_HTTP_PEER_H
 #define NACOSFS_TESTS_UNIT_HTTP_PEER_H
@@ -58,7 +56,7 @@ struct server {
 	pthread_mutex_t lock;
 	char last_head[4096];
 	char last_body[4096];
-	char last_publish[4096]; /* the body of the last POST */
+	char last_publish[4096]; /* the body of the last POST that is no login */
 	char request[1 << 16]; /* of the server's thread alone */
 };
 
@@ -117,7 +115,7 @@ static inline void count_request(struct server *server, const char *method, cons
 	snprintf(server->last_head, sizeof(server->last_head), "%.4000s", head);
 	snprintf(server->last_body, sizeof(server->last_body), "%.4000s", body);
 	if (strcmp(method, "POST") == 0 && !strstr(path, "login"))
-		snprintf(server->last_publish, sizeof(server->last_publish), "%.4000s", body);
+		memcpy(server->last_publish, server->last_body, sizeof(server->last_publish));
 	pthread_mutex_unlock(&server->lock);
 }
 

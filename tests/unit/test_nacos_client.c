@@ -1,5 +1,5 @@
 /* The client: what servers are, which host is asked, and for how long. */
-#include "tests/unit/nacos_client_peer.h"
+#include "tests/unit/client_peer.h"
 #include "util/clock.h"
 
 static void test_requests_are_what_3x_wants(void **state)

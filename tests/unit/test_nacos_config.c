@@ -1,6 +1,6 @@
 /* Configs and namespaces over HTTP: what is asked again, and what answers mean. */
 #include "nacos/http/namespace.h"
-#include "tests/unit/nacos_client_peer.h"
+#include "tests/unit/client_peer.h"
 
 #define NOT_FOUND "{\"code\":20004,\"message\":\"resource not found\",\"data\":null}"
 

@@ -1,5 +1,5 @@
 /* The token of a client: when it is got, how often, and what a refusal leads to. */
-#include "tests/unit/nacos_client_peer.h"
+#include "tests/unit/client_peer.h"
 
 static struct reply reply_expiring(struct server *server, const char *method, const char *path,
 				   const char *head, const char *body)

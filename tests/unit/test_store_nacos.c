@@ -22,7 +22,6 @@
 #include "tests/unit/http_peer.h"
 
 #define TEXT_SIZE 256
-#define NO_RIGHT "{\"status\":403,\"message\":\"Code: 403, Message: authorization failed!.\"}"
 #define METADATA(tags) \
 	"&type=yaml&desc=what%20it%20is&appName=shop&" tags "=a%2Cb&use=often&effect=all&schema=none&"
 
@@ -75,7 +74,7 @@ static bool read_form(const char *form, const char *name, char value[TEXT_SIZE])
 	return true;
 }
 
-static struct reply show(void)
+static struct reply database_show(void)
 {
 	char md5[HASH_MD5_HEX_SIZE], object[3072];
 
@@ -93,7 +92,7 @@ static struct reply show(void)
 	return (struct reply){ 200, database.answer, NULL };
 }
 
-static struct reply take(const char *body)
+static struct reply database_take(const char *body)
 {
 	if (database.fault == LOSES_REQUEST)
 		return (struct reply){ 200, NULL, NULL };
@@ -109,7 +108,8 @@ static struct reply take(const char *body)
 	return (struct reply){ 200, database.is_v3 ? "{\"code\":0,\"data\":true}" : "true", NULL };
 }
 
-static struct reply answer_request(struct server *peer, const char *method, const char *path, const char *head, const char *body)
+static struct reply database_answer(struct server *peer, const char *method, const char *path, const char *head,
+				    const char *body)
 {
 	struct reply reply;
 
@@ -123,12 +123,12 @@ static struct reply answer_request(struct server *peer, const char *method, cons
 	else if (strstr(path, "login"))
 		reply = (struct reply){ 200, "{\"accessToken\":\"good\",\"tokenTtl\":18000}", NULL };
 	else if (!strcmp(method, "POST"))
-		reply = take(body);
+		reply = database_take(body);
 	else if (!strcmp(method, "DELETE")) {
 		database.exists &= database.fault == REMOVES_NOTHING;
 		reply = (struct reply){ 200, database.is_v3 ? "{\"code\":0,\"data\":true}" : "true", NULL };
 	} else
-		reply = show();
+		reply = database_show();
 	pthread_mutex_unlock(&database.lock);
 	return reply;
 }
@@ -144,7 +144,7 @@ static int set_up_store(bool is_v3)
 	database.is_v3 = is_v3;
 	database.fault = NO_FAULT;
 	database.exists = false;
-	start_server(&server, answer_request);
+	start_server(&server, database_answer);
 	const struct nacos_host host = { "127.0.0.1", server.port };
 	const struct nacos_client_options options = {
 		.hosts = &host, .host_count = 1, .username = "bob", .password_file = password_path,
