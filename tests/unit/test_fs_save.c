@@ -9,21 +9,10 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-
-#include "fake_store.h"
-#include "fs/node/names.h"
 #include "fs/node/saving.h"
-#include "fs/node/show.h"
 #include "fs/rename.h"
-#include "fs/save/closing.h"
-#include "fs/save/handle.h"
-#include "fs/save/kept.h"
-#include "fs/save/private.h"
-#include "fs/save/save.h"
+#include "test_fs_writers.h"
 #include "util/thread.h"
-
-/* --------------------------------------------------------------------------- what the handlers do */
 
 static int set_up(void **state)
 {
@@ -35,123 +24,6 @@ static int tear_down(void **state)
 {
 	bed_free(*state);
 	return 0;
-}
-
-/* A config that is in the store (text NULL: it is not), and known here. With the lock. */
-static struct node *add_config(struct bed *bed, const char *name, const char *text)
-{
-	struct node *node = tree_add(bed->tree, bed->group, name, NODE_CONFIG);
-
-	assert_non_null(node_config(node));
-	node_count_lookup(node);
-	if (text) {
-		fake_set(&bed->fake, node->place, text);
-		cleanup_version struct version *version = fake_peek(&bed->fake, node->place);
-		show_version(bed->tree, node, version);
-	}
-	return node;
-}
-
-static struct handle *open_file(struct bed *bed, struct node *node)
-{
-	const struct writer writer = { 0, getuid(), getgid() };
-	cleanup_version struct version *version = node->place ? fake_peek(&bed->fake, node->place) : NULL;
-
-	return handle_new(bed->saver, node, O_RDWR, version, &writer);
-}
-
-/* Appends; with the answer that the program gets. */
-static int write_text(struct bed *bed, struct handle *handle, const char *text)
-{
-	struct node *node = handle->node;
-
-	if (node->kind != NODE_CONFIG)
-		return private_write(bed->tree, node, text, strlen(text), 0, true);
-	if (handle->error)
-		return handle->error;
-	int error = handle_change(bed->tree, handle);
-	return error ? error : buffer_append(&node_draft(node)->content, text, strlen(text));
-}
-
-static int write_anew(struct bed *bed, struct handle *handle, const char *text)
-{
-	int error = handle->error ? handle->error : handle_change(bed->tree, handle);
-
-	if (error)
-		return error;
-	buffer_clear(&node_draft(handle->node)->content);
-	return write_text(bed, handle, text);
-}
-
-/* As fsync and close do it (fs/file.c). */
-static int save_in(struct bed *bed, struct handle *handle, int64_t timeout_ms)
-{
-	struct node *node = handle->node;
-	struct call call;
-
-	if (handle->error || node->kind != NODE_CONFIG || !handle_is_dirty(handle))
-		return handle->error;
-	cleanup_held struct held held = tree_hold(bed->tree, node);
-	call_start(&call, timeout_ms);
-	int error = save_draft(bed->saver, &call, &held);
-	if (error && !(error == -EINVAL && draft_is_blank(node)))
-		handle_fail(handle, error);
-	return error;
-}
-
-static int save(struct bed *bed, struct handle *handle)
-{
-	return save_in(bed, handle, BED_TIMEOUT_MS);
-}
-
-static struct node *unsaved(struct bed *bed)
-{
-	struct node *control = tree_child(bed->tree, bed->tree->root, NAMES_CONTROL);
-
-	return tree_child(bed->tree, control, "unsaved");
-}
-
-static bool contains(const struct buffer *content, const char *text)
-{
-	return content->size && memmem(content->data, content->size, text, strlen(text));
-}
-
-/* Is the text in that file of a kept text? */
-static bool is_kept_as(struct bed *bed, const char *file, const char *text)
-{
-	for (struct node *record = unsaved(bed)->directory->first_child; record; record = record->next_sibling) {
-		struct node *node = tree_child(bed->tree, record, file);
-
-		if (node && contains(&node->file->content, text))
-			return true;
-	}
-	return false;
-}
-
-static bool is_kept(struct bed *bed, const char *text)
-{
-	return is_kept_as(bed, "yours", text);
-}
-
-static bool is_in_store(struct bed *bed, const char *text)
-{
-	bool found = false;
-
-	pthread_mutex_lock(&bed->fake.lock);
-	for (struct table_link *link = table_next(&bed->fake.configs, NULL); link; link = table_next(&bed->fake.configs, link))
-		found |= contains(&((struct fake_config *)link)->version->content, text);
-	pthread_mutex_unlock(&bed->fake.lock);
-	return found;
-}
-
-static bool is_in_draft(struct bed *bed, const char *text)
-{
-	for (struct node *node = tree_next(bed->tree, NULL); node; node = tree_next(bed->tree, node))
-		if ((node->parent && draft_is_dirty(node) && contains(&node_draft(node)->content, text)) ||
-		    (node->kind == NODE_PRIVATE_FILE && node->parent && node->parent == bed->group &&
-		     contains(&node->file->content, text)))
-			return true;
-	return false;
 }
 
 /* ---------------------------------------------------------------------------------- one writer */
@@ -216,13 +88,6 @@ static void test_an_empty_draft_waits_for_content(void **state)
 }
 
 /* ------------------------------------------------------------------------- in the middle of a put */
-
-/* What a hook does it to. */
-struct scene {
-	struct bed *bed;
-	struct node *node;
-	struct handle *a, *b;
-};
 
 static void write_meanwhile(void *arg, struct place *place)
 {
@@ -754,172 +619,6 @@ static void test_a_save_that_waits_for_a_rename_goes_to_the_new_name(void **stat
 	lock_give(&bed->tree->lock);
 }
 
-/* ------------------------------------------------------------------- every pair at every step */
-
-enum act { NOTHING, WRITE_A, WRITE_B, SAVE_A, SAVE_B, TRUNCATE_A, TRUNCATE_B, KILL_A, KILL_B, CHANGE_ELSEWHERE, UNLINK, ACT_COUNT };
-
-static const char *const act_names[ACT_COUNT] = {
-	"nothing", "write A", "write B", "save A", "save B", "truncate A", "truncate B", "kill A", "kill B",
-	"change elsewhere", "unlink",
-};
-
-enum outcome { SAVED, REFUSED, CONFLICT, OUTAGE, ANSWER_LOST, OUTCOME_COUNT };
-
-static const char *const outcome_names[OUTCOME_COUNT] = { "saved", "refused", "conflict", "outage", "answer lost" };
-
-#define TOKENS_MAX 16
-
-struct play {
-	struct scene scene;
-	enum act acts[2];
-	char tokens[TOKENS_MAX][8]; /* what was written, and acknowledged */
-	const struct handle *by[TOKENS_MAX];
-	size_t token_count;
-	bool is_unlinked;
-	bool theirs_written;
-};
-
-static void write_token(struct play *play, struct handle *handle)
-{
-	char token[8];
-
-	snprintf(token, sizeof(token), "<%zu>", play->token_count);
-	if (write_text(play->scene.bed, handle, token))
-		return;
-	strcpy(play->tokens[play->token_count], token);
-	play->by[play->token_count++] = handle;
-}
-
-static void truncate_by(struct play *play, struct handle *handle)
-{
-	if (handle->error || handle_change(play->scene.bed->tree, handle))
-		return;
-	buffer_clear(&node_draft(handle->node)->content);
-	/* What was there is to go. */
-	for (size_t i = 0; i < play->token_count; i++)
-		*play->tokens[i] = '\0';
-	write_token(play, handle);
-}
-
-static void kill_writer(struct play *play, struct handle *handle)
-{
-	if (handle->error)
-		return;
-	closing_abandon(handle);
-	for (size_t i = 0; i < play->token_count; i++)
-		if (play->by[i] == handle)
-			*play->tokens[i] = '\0';
-}
-
-static void perform(struct play *play, enum act act)
-{
-	struct scene *scene = &play->scene;
-	struct bed *bed = scene->bed;
-
-	switch (act) {
-	case WRITE_A:
-	case WRITE_B:
-		write_token(play, act == WRITE_A ? scene->a : scene->b);
-		break;
-	case SAVE_A:
-	case SAVE_B:
-		save_in(bed, act == SAVE_A ? scene->a : scene->b, 1);
-		break;
-	case TRUNCATE_A:
-	case TRUNCATE_B:
-		truncate_by(play, act == TRUNCATE_A ? scene->a : scene->b);
-		break;
-	case KILL_A:
-	case KILL_B:
-		kill_writer(play, act == KILL_A ? scene->a : scene->b);
-		break;
-	case CHANGE_ELSEWHERE:
-		bed_set(bed, "a.yaml", "theirs");
-		break;
-	case UNLINK:
-		if (scene->node->parent)
-			tree_unlink(bed->tree, scene->node);
-		play->is_unlinked = true;
-		break;
-	case NOTHING:
-	case ACT_COUNT:
-		break;
-	}
-}
-
-static void perform_both(void *arg, struct place *place)
-{
-	struct play *play = arg;
-
-	(void)place;
-	lock_take(&play->scene.bed->tree->lock);
-	perform(play, play->acts[0]);
-	perform(play, play->acts[1]);
-	lock_give(&play->scene.bed->tree->lock);
-}
-
-static void assert_owned(struct play *play, const char *when, enum outcome outcome, enum fake_step step)
-{
-	struct bed *bed = play->scene.bed;
-
-	/* Who removes a file does not want what is in it; what changed elsewhere may have replaced what was saved. */
-	if (play->is_unlinked)
-		return;
-	for (size_t i = 0; i < play->token_count; i++) {
-		const char *token = play->tokens[i];
-		bool replaced = (play->acts[0] == CHANGE_ELSEWHERE || play->acts[1] == CHANGE_ELSEWHERE) &&
-				(outcome == SAVED || outcome == ANSWER_LOST) && step == FAKE_AFTER_PUT;
-
-		if (!*token || replaced || is_in_store(bed, token) || is_in_draft(bed, token) || is_kept(bed, token))
-			continue;
-		fail_msg("%s is lost %s: the save %s, step %d: %s, %s", token, when, outcome_names[outcome], step,
-			 act_names[play->acts[0]], act_names[play->acts[1]]);
-	}
-}
-
-static void play_one(enum outcome outcome, enum fake_step step, enum act first, enum act second)
-{
-	struct bed *bed = bed_new(&(struct bed_options){ 0 });
-
-	lock_take(&bed->tree->lock);
-	struct node *node = add_config(bed, "a.yaml", "base");
-	struct play play = { .scene = { bed, node, open_file(bed, node), open_file(bed, node) }, .acts = { first, second } };
-	write_token(&play, play.scene.a);
-	write_token(&play, play.scene.b);
-	if (outcome == CONFLICT)
-		bed_set(bed, "a.yaml", "theirs");
-	if (outcome == REFUSED || outcome == OUTAGE)
-		bed->fake.error[FAKE_BEFORE_PUT] = outcome == REFUSED ? -EACCES : -EHOSTUNREACH;
-	if (outcome == ANSWER_LOST)
-		bed->fake.error[FAKE_AFTER_PUT] = -EHOSTUNREACH;
-	fake_hook(&bed->fake, step, perform_both, &play);
-	save(bed, play.scene.a);
-	bed->fake.hook = NULL;
-	assert_owned(&play, "after it", outcome, step);
-	assert_false(saving_is_marked(bed->tree, node->place));
-	/* Both close. */
-	memset(bed->fake.error, 0, sizeof(bed->fake.error));
-	save(bed, play.scene.b);
-	assert_owned(&play, "after B closed", outcome, step);
-	save(bed, play.scene.a);
-	closing_end(bed->saver, play.scene.b);
-	closing_end(bed->saver, play.scene.a);
-	assert_owned(&play, "at the end", outcome, step);
-	assert_false(draft_is_dirty(node));
-	lock_give(&bed->tree->lock);
-	bed_free(bed);
-}
-
-static void test_every_pair_at_every_step(void **state)
-{
-	(void)state;
-	for (enum outcome outcome = 0; outcome < OUTCOME_COUNT; outcome++)
-		for (enum fake_step step = FAKE_GET; step <= FAKE_AFTER_PUT; step++)
-			for (enum act first = NOTHING; first < ACT_COUNT; first++)
-				for (enum act second = NOTHING; second < ACT_COUNT; second++)
-					play_one(outcome, step, first, second);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -942,7 +641,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_crossing_renames_do_not_wait_for_each_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_both_places_of_a_rename_are_marked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_save_that_waits_for_a_rename_goes_to_the_new_name, set_up, tear_down),
-		cmocka_unit_test(test_every_pair_at_every_step),
 	};
 
 	bed_mute_log();
