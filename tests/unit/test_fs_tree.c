@@ -275,7 +275,7 @@ static void test_a_config_becomes_private_and_back(void **state)
 	assert_null(node->place);
 	assert_string_equal(node_name(node), "a.yaml");
 	assert_ptr_equal(tree_child(tree, group, "a.yaml"), node);
-	assert_int_equal(tree->private_count, 1);
+	assert_int_equal(tree->holdings.total[HOLDING_PRIVATE_FILES], 1);
 	assert_int_equal(tree_move(tree, node, group, "a.yaml~"), 0);
 	assert_null(tree_child(tree, group, "a.yaml"));
 	assert_int_equal(tree_make_config(tree, node), 0);
@@ -283,7 +283,7 @@ static void test_a_config_becomes_private_and_back(void **state)
 	assert_place(node->place, "dev/APP/b.yaml");
 	assert_null(node->private_name);
 	assert_int_equal(node_id(node), id);
-	assert_int_equal(tree->private_count, 0);
+	assert_int_equal(tree->holdings.total[HOLDING_PRIVATE_FILES], 0);
 }
 
 int main(void)
