@@ -37,7 +37,8 @@ int attributes_get(struct request *request)
 	return error;
 }
 
-static int set_owner(const struct request *request, struct node *node, const struct stat *stat, int to_set)
+static int set_owner(const struct request *request, struct node *node, const struct stat *stat,
+		     int to_set) LOCKED
 {
 	const struct terms *terms = request_terms(request);
 	bool sets_uid = to_set & FUSE_SET_ATTR_UID, sets_gid = to_set & FUSE_SET_ATTR_GID;
@@ -51,7 +52,7 @@ static int set_owner(const struct request *request, struct node *node, const str
 }
 
 /* Times of a config are kept until its content changes; the server has no place for them. */
-static void set_times(struct node *node, const struct stat *stat, int to_set)
+static void set_times(struct node *node, const struct stat *stat, int to_set) LOCKED
 {
 	struct timespec *modified = node_modified(node);
 
@@ -66,7 +67,7 @@ static void set_times(struct node *node, const struct stat *stat, int to_set)
 }
 
 /* truncate by path: saved at once, unless somebody is writing; then it is theirs to save. */
-static int truncate_directly(struct request *request, size_t size)
+static int truncate_directly(struct request *request, size_t size) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct saver *saver = &request->filesystem->saver;

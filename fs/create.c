@@ -17,7 +17,7 @@
 #include "util/cleanup.h"
 
 /* Is there a config beside it whose name it extends as temp files do? */
-static bool extends_sibling(const struct tree *tree, const struct node *parent, const char *name)
+static bool extends_sibling(const struct tree *tree, const struct node *parent, const char *name) LOCKED
 {
 	char prefix[256];
 
@@ -36,7 +36,8 @@ static bool extends_sibling(const struct tree *tree, const struct node *parent, 
 }
 
 /* A config here, with an empty draft: of what the store has (base), or of nothing. */
-static int add_config(struct request *request, struct node *parent, struct version *base, struct node **ret_node)
+static int add_config(struct request *request, struct node *parent, struct version *base,
+		      struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct node *node = tree_child(tree, parent, request->name) ? NULL :
@@ -56,7 +57,8 @@ static int add_config(struct request *request, struct node *parent, struct versi
 }
 
 /* A config that was hidden a moment ago is written anew: its base is what the server still has. */
-static int bring_back(struct request *request, struct node *parent, struct place *place, struct node **ret_node)
+static int bring_back(struct request *request, struct node *parent, struct place *place,
+		      struct node **ret_node) LOCKED
 {
 	cleanup_version struct version *base = NULL;
 	mode_t mode = 0;
@@ -73,7 +75,7 @@ static int bring_back(struct request *request, struct node *parent, struct place
  * What does the store say of a name that is to be created? 0: it has such a config; -ENOENT: it has not, and this account
  * may create it; other errors.
  */
-static int ask_store(struct request *request, struct place *place, bool is_private)
+static int ask_store(struct request *request, struct place *place, bool is_private) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	bool is_possible = store_name_is_possible(tree->terms->store, NAME_DATA_ID, place->name);
@@ -89,7 +91,7 @@ static int ask_store(struct request *request, struct place *place, bool is_priva
 	return may_write ? may_write : -ENOENT;
 }
 
-static int create_config(struct request *request, struct node *parent, struct node **ret_node)
+static int create_config(struct request *request, struct node *parent, struct node **ret_node) LOCKED
 {
 	int error = add_config(request, parent, NULL, ret_node);
 
@@ -99,7 +101,8 @@ static int create_config(struct request *request, struct node *parent, struct no
 }
 
 /* What is not a node: brought back, or what the store says. 0: there is one (ret_node, if it was brought back). */
-static int find_absent(struct request *request, struct node *parent, bool is_private, struct node **ret_node)
+static int find_absent(struct request *request, struct node *parent, bool is_private,
+		       struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct saver *saver = &request->filesystem->saver;
@@ -116,7 +119,8 @@ static int find_absent(struct request *request, struct node *parent, bool is_pri
 }
 
 /* Makes the node of a new regular file. exclusive: -EEXIST where there is one; otherwise ret_node is that one. */
-static int make_file(struct request *request, struct node *parent, bool exclusive, struct node **ret_node)
+static int make_file(struct request *request, struct node *parent, bool exclusive,
+		     struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	enum directory_level level = node_level(parent);
@@ -160,7 +164,7 @@ static int make_file(struct request *request, struct node *parent, bool exclusiv
 }
 
 /* A creation that failed leaves nothing: no name that nobody has saved and nobody has open. */
-static void take_back(struct request *request, struct node *node)
+static void take_back(struct request *request, struct node *node) LOCKED
 {
 	if (node->kind != NODE_CONFIG || node->is_stored || node->writers || node->lookup_count || !node->parent)
 		return;
@@ -168,7 +172,7 @@ static void take_back(struct request *request, struct node *node)
 	tree_unlink(request_tree(request), node);
 }
 
-static int create(struct request *request, bool exclusive, bool opens)
+static int create(struct request *request, bool exclusive, bool opens) LOCKED
 {
 	struct node *parent = request->node.node;
 	struct node *node = NULL;
@@ -205,7 +209,7 @@ int create_node(struct request *request)
 }
 
 /* Links are refused, but for editors' lock files (.#name of emacs), whose target is a text. */
-static int make_link(struct request *request, struct node *parent, struct node **ret_node)
+static int make_link(struct request *request, struct node *parent, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	enum directory_level level = node_level(parent);

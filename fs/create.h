@@ -7,8 +7,8 @@
 
 #include "fs/door.h"
 
-int create_open(struct request *request);
-int create_node(struct request *request);
-int create_link(struct request *request);
+int create_open(struct request *request) LOCKED;
+int create_node(struct request *request) LOCKED;
+int create_link(struct request *request) LOCKED;
 
 #endif

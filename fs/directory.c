@@ -65,7 +65,7 @@ int directory_open(struct request *request)
 /* ------------------------------------------------------------------ reading */
 
 /* Are the attributes known and current, so that the kernel may have them with the name? */
-static bool has_attributes(const struct tree *tree, const struct node *node)
+static bool has_attributes(const struct tree *tree, const struct node *node) LOCKED
 {
 	const char *md5 = node_md5(node);
 
@@ -107,7 +107,7 @@ static bool append_dot(struct listing_answer *answer, size_t offset)
 	return append(answer, offset ? ".." : ".", &entry, offset + 1);
 }
 
-static bool append_node(struct listing_answer *answer, struct node *node, size_t offset)
+static bool append_node(struct listing_answer *answer, struct node *node, size_t offset) LOCKED
 {
 	struct request *request = answer->request;
 	struct tree *tree = request_tree(request);
@@ -138,7 +138,7 @@ static bool append_node(struct listing_answer *answer, struct node *node, size_t
 #define GIVEN_LIMIT 256
 
 /* Offsets: 0 and 1 are "." and "..", then the names of the snapshot; each entry carries the offset of the next. */
-static int fill_answer(struct listing_answer *answer)
+static int fill_answer(struct listing_answer *answer) LOCKED
 {
 	struct request *request = answer->request;
 	const struct snapshot *snapshot = answer->snapshot;
@@ -158,7 +158,7 @@ static int fill_answer(struct listing_answer *answer)
 	return 0;
 }
 
-static int read_names(struct request *request, bool plus)
+static int read_names(struct request *request, bool plus) LOCKED
 {
 	struct snapshot *snapshot = snapshot_of(request);
 	struct buffer *bytes = &request->answer.bytes;
@@ -193,7 +193,7 @@ int directory_read_plus(struct request *request)
 /* ----------------------------------------------------------- mkdir and rmdir */
 
 /* A group is made where configs may be put into it. */
-static int check_group(struct request *request, struct place *place)
+static int check_group(struct request *request, struct place *place) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	int error = ask_rights(tree, &request->call, place, RIGHT_WRITE);
@@ -205,14 +205,14 @@ static int check_group(struct request *request, struct place *place)
 	return access_peek(tree, request->asker.uid, place) & RIGHT_WRITE ? 0 : -EACCES;
 }
 
-static int make_namespace(struct request *request, struct place *place)
+static int make_namespace(struct request *request, struct place *place) LOCKED
 {
 	int error = request_check(request, place->above, RIGHT_WRITE);
 
 	return error ? error : ask_create_namespace(request_tree(request), &request->call, place);
 }
 
-static int make_of_store(struct request *request, struct node *parent, struct node **ret_node)
+static int make_of_store(struct request *request, struct node *parent, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	bool is_namespace = node_level(parent) == LEVEL_NAMESPACES;
@@ -238,7 +238,7 @@ static int make_of_store(struct request *request, struct node *parent, struct no
 	return 0;
 }
 
-static int make(struct request *request, struct node *parent, struct node **ret_node)
+static int make(struct request *request, struct node *parent, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	enum directory_level level = node_level(parent);
@@ -269,7 +269,7 @@ int directory_make(struct request *request)
 }
 
 /* Nothing in it, here and on the server, but names whose removal is under way. */
-static int check_empty(struct request *request, struct node *directory)
+static int check_empty(struct request *request, struct node *directory) LOCKED
 {
 	struct tree *tree = request_tree(request);
 
@@ -287,7 +287,7 @@ static int check_empty(struct request *request, struct node *directory)
 	return error ? error : -ENOTEMPTY;
 }
 
-static int check_removal(struct request *request, const struct node *node)
+static int check_removal(struct request *request, const struct node *node) LOCKED
 {
 	if (!node->directory)
 		return -ENOTDIR;

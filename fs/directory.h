@@ -6,12 +6,12 @@
 
 #include "fs/door.h"
 
-int directory_lookup(struct request *request);
-int directory_open(struct request *request);
-int directory_read(struct request *request);
-int directory_read_plus(struct request *request);
-int directory_release(struct request *request);
-int directory_make(struct request *request);
-int directory_remove(struct request *request);
+int directory_lookup(struct request *request) LOCKED;
+int directory_open(struct request *request) LOCKED;
+int directory_read(struct request *request) LOCKED;
+int directory_read_plus(struct request *request) LOCKED;
+int directory_release(struct request *request) LOCKED;
+int directory_make(struct request *request) LOCKED;
+int directory_remove(struct request *request) LOCKED;
 
 #endif

@@ -141,7 +141,7 @@ static int send_room(const struct request *request)
 }
 
 /* 0, or a negative errno: -ENOENT when the caller is gone. */
-static int send_answer(struct request *request)
+static int send_answer(struct request *request) UNLOCKED
 {
 	const struct answer *answer = &request->answer;
 
@@ -172,7 +172,7 @@ static int send_answer(struct request *request)
 }
 
 /* The caller was gone before the answer: there will be neither a release nor a forget. */
-static void take_back_answer(struct request *request)
+static void take_back_answer(struct request *request) UNLOCKED
 {
 	struct filesystem *filesystem = request->filesystem;
 	const struct answer *answer = &request->answer;
@@ -188,7 +188,7 @@ static void take_back_answer(struct request *request)
 }
 
 /* What was answered for long, while there were events, may not be right any more. */
-static void recheck_answer(struct request *request)
+static void recheck_answer(struct request *request) UNLOCKED
 {
 	struct tree *tree = request_tree(request);
 	const struct answer *answer = &request->answer;
@@ -205,7 +205,7 @@ static void recheck_answer(struct request *request)
 	lock_give(&tree->lock);
 }
 
-static void answer(struct request *request, int error)
+static void answer(struct request *request, int error) UNLOCKED
 {
 	struct fuse_session *session = request->filesystem->follower.session;
 	uint64_t id = request->id;
@@ -232,7 +232,7 @@ static void answer(struct request *request, int error)
 
 /* ------------------------------------------------------------------------- running */
 
-static void hold_nodes(struct request *request)
+static void hold_nodes(struct request *request) LOCKED
 {
 	struct tree *tree = request_tree(request);
 
@@ -241,7 +241,7 @@ static void hold_nodes(struct request *request)
 		request->new_parent = tree_hold(tree, tree_node(tree, request->new_parent_id));
 }
 
-static void drop_nodes(struct request *request)
+static void drop_nodes(struct request *request) LOCKED
 {
 	while (request->other_count)
 		tree_drop(&request->others[--request->other_count]);
@@ -249,7 +249,7 @@ static void drop_nodes(struct request *request)
 	tree_drop(&request->node);
 }
 
-static int run(struct request *request)
+static int run(struct request *request) UNLOCKED
 {
 	const struct request_kind *kind = request->kind;
 	struct tree *tree = request_tree(request);
@@ -282,7 +282,7 @@ static void forget_answer(struct request *request)
 }
 
 /* Reads /proc. */
-static void load_groups(struct request *request)
+static void load_groups(struct request *request) UNLOCKED
 {
 	int count = fuse_req_getgroups(request->fuse, 0, NULL);
 
@@ -317,7 +317,7 @@ static int find_groups(void *arg, uid_t uid, gid_t **ret_groups)
 	return (int)asker->group_count + 1;
 }
 
-static void run_job(struct pool_job *job)
+static void run_job(struct pool_job *job) UNLOCKED
 {
 	struct request *request = (struct request *)job;
 	const struct terms *terms = request_terms(request);
@@ -344,7 +344,7 @@ static bool is_interrupted(void *argument)
 }
 
 /* A copy of the request goes on, on a thread that may wait. */
-static void go_on(struct request *request)
+static void go_on(struct request *request) UNLOCKED
 {
 	struct request *copy = malloc(sizeof(*copy));
 

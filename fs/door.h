@@ -115,10 +115,10 @@ struct request {
 };
 
 /* Begins: what the kernel asks, filled in but for what the door knows. name, new_name, value are the caller's. */
-void door_enter(struct request *request);
+void door_enter(struct request *request) UNLOCKED;
 
 /* As the kernel forgets nodes. */
-void door_forget(struct filesystem *filesystem, uint64_t id, uint64_t count);
+void door_forget(struct filesystem *filesystem, uint64_t id, uint64_t count) UNLOCKED;
 
 static inline struct tree *request_tree(const struct request *request)
 {
@@ -137,25 +137,25 @@ static inline struct handle *request_handle(const struct request *request)
 }
 
 /* Holds one more node as long as the request lives. */
-struct held *request_hold(struct request *request, struct node *node);
+struct held *request_hold(struct request *request, struct node *node) LOCKED;
 
 /* Who asks, as a writer. Reads /proc: gives the lock up; only where the request may wait. */
-struct writer request_writer(struct request *request);
+struct writer request_writer(struct request *request) LOCKED;
 
 /* Is it one who writes to the node? 0 and the answer, or -EWOULDBLOCK. Gives the lock up. */
-int request_is_writer(struct request *request, struct held *node, bool *ret_is_writer);
+int request_is_writer(struct request *request, struct held *node, bool *ret_is_writer) LOCKED;
 
 /* Makes it one that may take as long as a listing. */
 void request_extend_for_listing(struct request *request);
 
 /* Fills in the answer: the node as an entry, whose lookup is counted; or its attributes. as_writer: who asks writes to it. */
-void request_answer_entry(struct request *request, struct node *node, bool as_writer);
-void request_answer_attributes(struct request *request, struct node *node, bool as_writer);
+void request_answer_entry(struct request *request, struct node *node, bool as_writer) LOCKED;
+void request_answer_attributes(struct request *request, struct node *node, bool as_writer) LOCKED;
 
 /* May who asks do that at the place? As access_check(), with his groups where the request may wait. */
-int request_check(struct request *request, struct place *place, unsigned rights);
+int request_check(struct request *request, struct place *place, unsigned rights) LOCKED;
 
 /* As request_check() for writing, and then the store. Gives the lock up. */
-int request_check_write(struct request *request, struct place *place);
+int request_check_write(struct request *request, struct place *place) LOCKED;
 
 #endif

@@ -58,7 +58,7 @@ static int answer_copy(struct request *request, const struct buffer *content)
 }
 
 /* Does it read on behind the end of its version, while there is another one? As tail -f does. */
-static bool is_past_end(const struct handle *handle, off_t offset)
+static bool is_past_end(const struct handle *handle, off_t offset) LOCKED
 {
 	const struct version *version = handle->version;
 	const struct node *node = handle->node;
@@ -79,7 +79,7 @@ static bool is_continued_by(const struct version *version, const struct version 
  * What goes to the page cache must be the current version whoever asks for it, or the pages would be stale for all; when
  * there is none any more, the last one goes on. Who reads behind the end goes on with what was appended.
  */
-static int follow_version(struct request *request, struct handle *handle)
+static int follow_version(struct request *request, struct handle *handle) LOCKED
 {
 	cleanup_version struct version *current = NULL;
 	cleanup_version struct version *read = NULL;
@@ -126,7 +126,7 @@ int file_read(struct request *request)
 
 /* ------------------------------------------------------------------ writing */
 
-static int write_to_draft(struct request *request, struct handle *handle)
+static int write_to_draft(struct request *request, struct handle *handle) LOCKED
 {
 	struct node *node = handle->node;
 	size_t limit = store_content_limit(request_terms(request)->store);
@@ -147,7 +147,7 @@ static int write_to_draft(struct request *request, struct handle *handle)
 	return buffer_write(content, request->value, request->size, (size_t)offset);
 }
 
-static int write_config(struct request *request, struct handle *handle)
+static int write_config(struct request *request, struct handle *handle) LOCKED
 {
 	int error = handle->error ? handle->error : write_to_draft(request, handle);
 
@@ -180,7 +180,7 @@ int file_write(struct request *request)
 /* -------------------------------------------------------------------- saving */
 
 /* Saves what the handle changed; a failure stays with the handle, unless the file is only empty so far. */
-static int save_handle(struct request *request, struct handle *handle)
+static int save_handle(struct request *request, struct handle *handle) LOCKED
 {
 	struct node *node = handle->node;
 
@@ -192,7 +192,7 @@ static int save_handle(struct request *request, struct handle *handle)
 	return error;
 }
 
-static bool has_nothing_to_save(const struct handle *handle)
+static bool has_nothing_to_save(const struct handle *handle) LOCKED
 {
 	return !handle || handle->error || handle->node->kind != NODE_CONFIG || !handle_is_dirty(handle);
 }
@@ -235,7 +235,7 @@ int file_fsync(struct request *request)
 }
 
 /* Changes that no close saved: whoever made them left without one (a descriptor sent away, a daemon's child). */
-static int save_late(struct request *request, struct handle *handle)
+static int save_late(struct request *request, struct handle *handle) LOCKED
 {
 	struct node *node = handle->node;
 

@@ -6,16 +6,16 @@
 
 #include "fs/door.h"
 
-int file_open(struct request *request);
-int file_read(struct request *request);
-int file_write(struct request *request);
-int file_flush(struct request *request);
-int file_fsync(struct request *request);
-int file_release(struct request *request);
-int file_allocate(struct request *request);
-int file_readlink(struct request *request);
+int file_open(struct request *request) LOCKED;
+int file_read(struct request *request) LOCKED;
+int file_write(struct request *request) LOCKED;
+int file_flush(struct request *request) LOCKED;
+int file_fsync(struct request *request) LOCKED;
+int file_release(struct request *request) LOCKED;
+int file_allocate(struct request *request) LOCKED;
+int file_readlink(struct request *request) LOCKED;
 
 /* Opens a node that is held, as request->info says, for OPEN and CREATE: fills in request->info. Gives the lock up. */
-int file_open_node(struct request *request, struct held *node);
+int file_open_node(struct request *request, struct held *node) LOCKED;
 
 #endif

@@ -35,7 +35,9 @@ int lifetime_init(struct filesystem *filesystem, const char *kept_directory)
 	if (!filesystem->pool)
 		return -ENOMEM;
 	store_set_events(filesystem->terms.store, &events_of_store, tree);
+	lock_take(&tree->lock);
 	error = status_init(filesystem, &control);
+	lock_give(&tree->lock);
 	return error ? error : kept_init(saver, control, kept_directory);
 }
 
@@ -63,8 +65,8 @@ void lifetime_release(struct filesystem *filesystem)
 	grace_free(saver);
 	if (tree->wake)
 		wake_clear(tree);
-	kept_free(saver);
 	lock_give(&tree->lock);
+	kept_free(saver);
 	wake_free(tree->wake);
 	saving_free(tree->saving);
 	tree_destroy(tree);

@@ -13,11 +13,11 @@
  * Makes all but the terms, and .nacosfs; kept texts are in that directory (NULL: in memory only). 0 or -ENOMEM. The store's events
  * are set here. lifetime_release() it also after a failure.
  */
-int lifetime_init(struct filesystem *filesystem, const char *kept_directory);
+int lifetime_init(struct filesystem *filesystem, const char *kept_directory) UNLOCKED;
 
 /* Ends all threads; what was put off is done before. */
-void lifetime_stop(struct filesystem *filesystem);
+void lifetime_stop(struct filesystem *filesystem) UNLOCKED;
 
-void lifetime_release(struct filesystem *filesystem);
+void lifetime_release(struct filesystem *filesystem) UNLOCKED;
 
 #endif

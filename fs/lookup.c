@@ -24,7 +24,7 @@ struct lookup {
  * Namespaces are on the server's list, or are not and have configs all the same. Where there is no list, any possible name
  * leads on, like that of a group in a namespace which this account may not list.
  */
-static int check_name(const struct lookup *lookup)
+static int check_name(const struct lookup *lookup) LOCKED
 {
 	struct request *request = lookup->request;
 	struct tree *tree = request_tree(request);
@@ -44,7 +44,7 @@ static int check_name(const struct lookup *lookup)
 }
 
 /* The node of the name, added as that kind where somebody else did not make it meanwhile. -ENOENT when the directory is gone. */
-static int add_node(const struct lookup *lookup, enum node_kind kind, struct node **ret_node)
+static int add_node(const struct lookup *lookup, enum node_kind kind, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(lookup->request);
 	struct node *node = tree_child(tree, lookup->parent, lookup->request->name);
@@ -57,7 +57,7 @@ static int add_node(const struct lookup *lookup, enum node_kind kind, struct nod
 	return node ? 0 : -ENOMEM;
 }
 
-static int find_directory(const struct lookup *lookup, struct node **ret_node)
+static int find_directory(const struct lookup *lookup, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(lookup->request);
 	int error = check_name(lookup);
@@ -67,7 +67,7 @@ static int find_directory(const struct lookup *lookup, struct node **ret_node)
 	return add_node(lookup, lookup->place->depth == PLACE_GROUP ? NODE_GROUP : NODE_NAMESPACE, ret_node);
 }
 
-static int find_config(const struct lookup *lookup, struct node **ret_node)
+static int find_config(const struct lookup *lookup, struct node **ret_node) LOCKED
 {
 	struct request *request = lookup->request;
 	struct tree *tree = request_tree(request);
@@ -107,7 +107,7 @@ static int find_config(const struct lookup *lookup, struct node **ret_node)
 }
 
 /* One that is known is refreshed. */
-static int refresh(struct request *request, struct held *held)
+static int refresh(struct request *request, struct held *held) LOCKED
 {
 	cleanup_version struct version *version = NULL;
 	int error = refresh_config(request_tree(request), &request->call, held, VERSION_ATTRIBUTES, &version);
@@ -119,7 +119,7 @@ static int refresh(struct request *request, struct held *held)
  * A name that is not there may be one that this account could create, though not any name: then its directory must show that
  * names may be created.
  */
-static int load_right_to_create(const struct lookup *lookup)
+static int load_right_to_create(const struct lookup *lookup) LOCKED
 {
 	struct request *request = lookup->request;
 	struct tree *tree = request_tree(request);
@@ -134,7 +134,7 @@ static int load_right_to_create(const struct lookup *lookup)
 }
 
 /* That there is no such name, as an answer that the kernel keeps: where it is made to forget it when the name appears. */
-static bool answer_absent(const struct lookup *lookup)
+static bool answer_absent(const struct lookup *lookup) LOCKED
 {
 	struct request *request = lookup->request;
 	struct tree *tree = request_tree(request);
@@ -149,7 +149,7 @@ static bool answer_absent(const struct lookup *lookup)
 	return true;
 }
 
-static int find(const struct lookup *lookup, struct node **ret_node)
+static int find(const struct lookup *lookup, struct node **ret_node) LOCKED
 {
 	struct request *request = lookup->request;
 	struct node *node = tree_child(request_tree(request), lookup->parent, request->name);
@@ -165,7 +165,7 @@ static int find(const struct lookup *lookup, struct node **ret_node)
 	return 0;
 }
 
-static int answer_node(struct request *request, struct node *node, bool is_fresh)
+static int answer_node(struct request *request, struct node *node, bool is_fresh) LOCKED
 {
 	struct held *held = request_hold(request, node);
 	bool is_writer = false;

@@ -14,7 +14,7 @@
 /*
  * What this account may not do is refused here, because some programs never look at what close says.
  */
-static int check_rights(struct request *request, const struct held *held, int flags)
+static int check_rights(struct request *request, const struct held *held, int flags) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	const struct node *node = held->node;
@@ -33,7 +33,7 @@ static int check_rights(struct request *request, const struct held *held, int fl
 }
 
 /* What was never stored was never asked for: with logins of their own, one user's text is not shown to another before. */
-static bool is_of_another(const struct request *request, const struct node *node, int flags)
+static bool is_of_another(const struct request *request, const struct node *node, int flags) LOCKED
 {
 	const struct draft *draft = node_draft(node);
 
@@ -42,7 +42,8 @@ static bool is_of_another(const struct request *request, const struct node *node
 }
 
 /* The version that an open starts from; ret_blind: it can't be read, and is written anew. */
-static int load_version(struct request *request, struct held *held, int flags, struct version **ret_version, bool *ret_blind)
+static int load_version(struct request *request, struct held *held, int flags,
+			struct version **ret_version, bool *ret_blind) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct node *node = held->node;
@@ -64,7 +65,8 @@ static int load_version(struct request *request, struct held *held, int flags, s
 	return error;
 }
 
-static int open_config(struct request *request, struct held *held, int flags, struct handle **ret_handle)
+static int open_config(struct request *request, struct held *held, int flags,
+		       struct handle **ret_handle) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct saver *saver = &request->filesystem->saver;
@@ -105,7 +107,8 @@ static int open_config(struct request *request, struct held *held, int flags, st
 	return 0;
 }
 
-static int open_private(struct request *request, struct held *held, int flags, struct handle **ret_handle)
+static int open_private(struct request *request, struct held *held, int flags,
+			struct handle **ret_handle) LOCKED
 {
 	bool for_writing = (flags & O_ACCMODE) != O_RDONLY;
 
@@ -122,7 +125,8 @@ static int open_private(struct request *request, struct held *held, int flags, s
 	return 0;
 }
 
-static int open_status(struct request *request, struct held *held, int flags, struct handle **ret_handle)
+static int open_status(struct request *request, struct held *held, int flags,
+		       struct handle **ret_handle) LOCKED
 {
 	const struct writer writer = { 0, request->asker.uid, request->asker.gid };
 	cleanup_version struct version *version = NULL;

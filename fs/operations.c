@@ -26,20 +26,20 @@
 
 #define MAX_WRITE (1 << 20)
 
-static int refuse(struct request *request)
+static int refuse(struct request *request) LOCKED
 {
 	(void)request;
 	return -EPERM;
 }
 
 /* crudini and others sync a directory after a rename, which was durable before it returned. */
-static int accept_sync(struct request *request)
+static int accept_sync(struct request *request) LOCKED
 {
 	(void)request;
 	return 0;
 }
 
-static int answer_room(struct request *request)
+static int answer_room(struct request *request) LOCKED
 {
 	request->answer.kind = ANSWER_ROOM;
 	return 0;

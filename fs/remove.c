@@ -15,7 +15,7 @@
 #define FAILED_SAVE_MS 5000
 
 /* What can't be read can't be kept for a grace: it is removed at once, whatever it is. */
-static int remove_unread(struct request *request, struct node *node, struct place *place)
+static int remove_unread(struct request *request, struct node *node, struct place *place) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	int error = ask_remove(tree, &request->call, place, NULL);
@@ -26,7 +26,7 @@ static int remove_unread(struct request *request, struct node *node, struct plac
 }
 
 /* Some programs remove the target of a copy that failed; the server's text has nothing to do with that. */
-static bool cleans_up(const struct node *node, pid_t process)
+static bool cleans_up(const struct node *node, pid_t process) LOCKED
 {
 	const struct config *config = node->config;
 
@@ -35,7 +35,7 @@ static bool cleans_up(const struct node *node, pid_t process)
 }
 
 /* Hides a config that the server has, to be removed when the grace is over. */
-static int remove_stored(struct request *request, struct held *held)
+static int remove_stored(struct request *request, struct held *held) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct node *node = held->node;
@@ -61,7 +61,7 @@ static int remove_stored(struct request *request, struct held *held)
 }
 
 /* A config that is here only, so far. */
-static int remove_unstored(struct request *request, struct node *node)
+static int remove_unstored(struct request *request, struct node *node) LOCKED
 {
 	int error = request_terms(request)->per_user ? request_check_write(request, node->place) : 0;
 
@@ -70,7 +70,7 @@ static int remove_unstored(struct request *request, struct node *node)
 	return error;
 }
 
-static int remove_config(struct request *request, struct held *held)
+static int remove_config(struct request *request, struct held *held) LOCKED
 {
 	struct node *node = held->node;
 	int error = request_terms(request)->read_only ? -EROFS : 0;

@@ -6,6 +6,6 @@
 
 #include "fs/door.h"
 
-int remove_file(struct request *request);
+int remove_file(struct request *request) LOCKED;
 
 #endif

@@ -39,7 +39,7 @@ struct renaming {
 /* ------------------------------------------------------------------ the two names */
 
 /* The name leaves its old place and takes the new one, whoever was there. */
-static int move_node(const struct renaming *renaming)
+static int move_node(const struct renaming *renaming) LOCKED
 {
 	struct tree *tree = renaming->tree;
 	struct node *source = renaming->source->node;
@@ -56,7 +56,7 @@ static int move_node(const struct renaming *renaming)
 /*
  * What is the server's version under the new name? That of a name which was hidden a moment ago counts: the rename brings it back.
  */
-static int load_target(struct renaming *renaming, bool private_name)
+static int load_target(struct renaming *renaming, bool private_name) LOCKED
 {
 	struct tree *tree = renaming->tree;
 	const char *name = renaming->request->new_name;
@@ -71,9 +71,9 @@ static int load_target(struct renaming *renaming, bool private_name)
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
-/* The node has become the config of the new name, at the version that was just stored: its text as it was at that change. */
-static void finish_config(const struct renaming *renaming, struct version *version, uint64_t change,
-			  struct timespec modified)
+/* The node has become the config of the new name, at the version that was just stored. */
+static void finish_config(const struct renaming *renaming, struct version *version,
+			  struct timespec modified) LOCKED
 {
 	struct node *node = renaming->source->node;
 	mode_t mode = node->mode;
@@ -84,7 +84,7 @@ static void finish_config(const struct renaming *renaming, struct version *versi
 }
 
 /* The name that was hidden is there again, with another node. */
-static void forget_hidden(const struct renaming *renaming)
+static void forget_hidden(const struct renaming *renaming) LOCKED
 {
 	cleanup_version struct version *base = NULL;
 	mode_t mode;
@@ -94,7 +94,7 @@ static void forget_hidden(const struct renaming *renaming)
 
 /* ------------------------------------------------------------------- a temp file is the save */
 
-static int take_private(struct renaming *renaming)
+static int take_private(struct renaming *renaming) LOCKED
 {
 	const struct private_file *file = renaming->source->node->file;
 	struct save *save = &renaming->save;
@@ -111,7 +111,7 @@ static int take_private(struct renaming *renaming)
 }
 
 /* Has the config changed elsewhere since the temp file was made, from what was shown then? */
-static int check_base(struct renaming *renaming)
+static int check_base(struct renaming *renaming) LOCKED
 {
 	struct save *save = &renaming->save;
 	struct call *call = &renaming->request->call;
@@ -156,7 +156,7 @@ static int start_draft(const struct renaming *renaming, struct version *version,
 }
 
 /* It is the config now. */
-static int become_config(struct renaming *renaming, struct version *version)
+static int become_config(struct renaming *renaming, struct version *version) LOCKED
 {
 	struct node *source = renaming->source->node;
 	const struct buffer *content = &source->file->content;
@@ -181,7 +181,7 @@ static int become_config(struct renaming *renaming, struct version *version)
  * A private file is renamed onto a config: this is the save of an editor that writes a temp file. What it started from is
  * the version that was shown when the temp file was made.
  */
-static int save_private(struct renaming *renaming, int refused)
+static int save_private(struct renaming *renaming, int refused) LOCKED
 {
 	struct request *request = renaming->request;
 	struct save *save = &renaming->save;
@@ -214,7 +214,7 @@ failed:
 /* ------------------------------------------------------------------------- a backup is made */
 
 /* A config is renamed to a private name: the first half of a save with a backup. It stays on the server. */
-static int hide_config(struct renaming *renaming)
+static int hide_config(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
 	struct tree *tree = renaming->tree;
@@ -246,7 +246,7 @@ static int hide_config(struct renaming *renaming)
 /* ---------------------------------------------------------------------------------- a move */
 
 /* Puts back what was under the new name, after the second half of a move failed. */
-static void undo_move(struct renaming *renaming)
+static void undo_move(struct renaming *renaming) LOCKED
 {
 	struct version *before = renaming->target_version;
 	cleanup_version struct version *version = NULL;
@@ -277,7 +277,7 @@ static void undo_move(struct renaming *renaming)
  * The old config could not be removed. Only where it is known to be there is the new one taken back: otherwise that may be
  * the last copy.
  */
-static int fail_move(struct renaming *renaming, int error)
+static int fail_move(struct renaming *renaming, int error) LOCKED
 {
 	char text[PLACE_TEXT_SIZE];
 
@@ -291,7 +291,7 @@ static int fail_move(struct renaming *renaming, int error)
 }
 
 /* The text of the source, with what is written to it. version: what the server has of it, NULL: nothing. */
-static int take_config(struct renaming *renaming, const struct version *version)
+static int take_config(struct renaming *renaming, const struct version *version) LOCKED
 {
 	struct request *request = renaming->request;
 	struct save *save = &renaming->save;
@@ -315,7 +315,7 @@ static bool is_blank(const struct buffer *content)
 }
 
 /* A config is renamed to another config's name: publish there with all metadata, then remove here. */
-static int move_config(struct renaming *renaming)
+static int move_config(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
 	struct save *save = &renaming->save;
@@ -356,7 +356,7 @@ static int move_config(struct renaming *renaming)
 /* ---------------------------------------------------------------------------------- which */
 
 /* May a private file of another user become a config? Its text would be his. */
-static bool is_of_another(const struct renaming *renaming)
+static bool is_of_another(const struct renaming *renaming) LOCKED
 {
 	const struct request *request = renaming->request;
 	const struct node *source = renaming->source->node;
@@ -366,7 +366,7 @@ static bool is_of_another(const struct renaming *renaming)
 }
 
 /* Between places for configs, or from memory to one; with both places marked. */
-static int rename_marked(struct renaming *renaming)
+static int rename_marked(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
 	const struct terms *terms = renaming->tree->terms;
@@ -399,7 +399,7 @@ static int rename_marked(struct renaming *renaming)
 	return move_node(renaming);
 }
 
-static int rename_file(struct renaming *renaming)
+static int rename_file(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
 	struct save *save = &renaming->save;
@@ -418,7 +418,7 @@ static int rename_file(struct renaming *renaming)
 }
 
 /* Directories: what is in memory only moves; what is on the server would be many moves, which the caller does better. */
-static int rename_directory(struct renaming *renaming)
+static int rename_directory(struct renaming *renaming) LOCKED
 {
 	const struct node *source = renaming->source->node, *target = renaming->target;
 	enum directory_level level = node_level(renaming->new_parent);
@@ -434,7 +434,7 @@ static int rename_directory(struct renaming *renaming)
 	return fits ? move_node(renaming) : -EPERM;
 }
 
-static int check_kinds(const struct renaming *renaming)
+static int check_kinds(const struct renaming *renaming) LOCKED
 {
 	const struct request *request = renaming->request;
 	const struct node *target = renaming->target;

@@ -6,6 +6,6 @@
 
 #include "fs/door.h"
 
-int rename_node(struct request *request);
+int rename_node(struct request *request) LOCKED;
 
 #endif

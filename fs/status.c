@@ -25,7 +25,7 @@ int status_init(struct filesystem *filesystem, struct node **ret_directory)
 }
 
 static int append_names(struct buffer *text, const char *name, const struct tree *tree,
-			bool (*wanted)(const struct node *node))
+			bool (*wanted)(const struct node *node)) LOCKED
 {
 	const char *separator = "";
 	char place_text[PLACE_TEXT_SIZE];
@@ -42,18 +42,18 @@ static int append_names(struct buffer *text, const char *name, const struct tree
 	return error ? error : buffer_append_text(text, "]");
 }
 
-static bool is_being_written(const struct node *node)
+static bool is_being_written(const struct node *node) LOCKED
 {
 	return draft_is_dirty(node) && !draft_is_blank(node);
 }
 
-static bool has_failed(const struct node *node)
+static bool has_failed(const struct node *node) LOCKED
 {
 	return node->config && node->config->error_text;
 }
 
 /* How changes elsewhere come in, and whom they wake. */
-static int append_watch(struct buffer *text, const struct tree *tree)
+static int append_watch(struct buffer *text, const struct tree *tree) LOCKED
 {
 	struct wake_counts counts;
 

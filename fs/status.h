@@ -13,10 +13,10 @@
 #include "fs/filesystem.h"
 #include "model/version.h"
 
-/* Makes the directory with status in it, counted for nobody. Before requests come. 0 or -ENOMEM. */
-int status_init(struct filesystem *filesystem, struct node **ret_directory);
+/* Makes the directory with status in it, counted for nobody. With the lock, before requests. 0 or -ENOMEM. */
+int status_init(struct filesystem *filesystem, struct node **ret_directory) LOCKED;
 
 /* The text of status as it is now, counted for the caller. With the lock. 0 or -ENOMEM. */
-int status_read(struct filesystem *filesystem, struct version **ret_version);
+int status_read(struct filesystem *filesystem, struct version **ret_version) LOCKED;
 
 #endif

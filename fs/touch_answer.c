@@ -9,7 +9,7 @@
  * What does a name lead to, for the toucher? What is to be created must not be there yet, or the kernel would not let it be
  * created; what is to be removed still is.
  */
-static struct node *find(struct request *request)
+static struct node *find(struct request *request) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct node *parent = request->node.node;
@@ -37,7 +37,7 @@ static struct node *find(struct request *request)
  * The kernel has one size for all who look: while somebody writes it must be that of what he writes, or his lseek(SEEK_END)
  * would be wrong.
  */
-static bool shows_draft(const struct node *node)
+static bool shows_draft(const struct node *node) LOCKED
 {
 	return node->writers;
 }
@@ -111,7 +111,7 @@ int touch_answer_open(struct request *request)
 }
 
 /* What is to appear with that name is there already, only the kernel does not know it. */
-static int answer_created(struct request *request, enum touch_kind kind)
+static int answer_created(struct request *request, enum touch_kind kind) LOCKED
 {
 	struct tree *tree = request_tree(request);
 	struct node *parent = request->node.node;

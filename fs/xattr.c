@@ -38,7 +38,7 @@ int xattr_set(struct request *request)
 }
 
 /* The value of an attribute; -ENODATA when there is none. */
-static int load_value(struct request *request, struct buffer *ret_value)
+static int load_value(struct request *request, struct buffer *ret_value) LOCKED
 {
 	const struct node *node = request->node.node;
 	const char *name = request->name;
@@ -82,7 +82,7 @@ int xattr_get(struct request *request)
 	return error ? error : answer_value(request);
 }
 
-static int append_names(const struct tree *tree, const struct node *node, struct buffer *ret_names)
+static int append_names(const struct tree *tree, const struct node *node, struct buffer *ret_names) LOCKED
 {
 	const char *const names[] = {
 		MD5_NAME,

@@ -13,8 +13,8 @@
 
 #include "fs/door.h"
 
-int xattr_set(struct request *request);
-int xattr_get(struct request *request);
-int xattr_list(struct request *request);
+int xattr_set(struct request *request) LOCKED;
+int xattr_get(struct request *request) LOCKED;
+int xattr_list(struct request *request) LOCKED;
 
 #endif

@@ -11,6 +11,6 @@
 extern const struct store_events events_of_store;
 
 /* What accounts may do is not what it was (rights_set_changed()); arg is the tree. No lock. */
-void events_rights_changed(void *arg);
+void events_rights_changed(void *arg) UNLOCKED;
 
 #endif

@@ -37,7 +37,7 @@ static void start_call(struct tree *tree, struct call *call, int64_t timeout_ms)
 /* ----------------------------------------------------------------- fetching */
 
 /* A config of a group that has no directory here yet. */
-static int refresh_group(struct tree *tree, struct call *call, struct place *place)
+static int refresh_group(struct tree *tree, struct call *call, struct place *place) LOCKED
 {
 	struct node *parent = tree_at(tree, place->above->above);
 	cleanup_version struct version *version = NULL;
@@ -57,7 +57,8 @@ static int refresh_group(struct tree *tree, struct call *call, struct place *pla
 }
 
 /* It is not there, or can't be asked for. */
-static int take_absence(struct saver *saver, struct call *call, struct node *directory, struct place *place, int error)
+static int take_absence(struct saver *saver, struct call *call, struct node *directory,
+			struct place *place, int error) LOCKED
 {
 	struct tree *tree = saver->tree;
 
@@ -74,7 +75,7 @@ static int take_absence(struct saver *saver, struct call *call, struct node *dir
 }
 
 /* A name that is not there, as far as is known here. */
-static int refresh_absent(struct saver *saver, struct call *call, struct place *place)
+static int refresh_absent(struct saver *saver, struct call *call, struct place *place) LOCKED
 {
 	struct tree *tree = saver->tree;
 	cleanup_version struct version *version = NULL;
@@ -97,7 +98,7 @@ static int refresh_absent(struct saver *saver, struct call *call, struct place *
 	return 0;
 }
 
-static int refresh_node(struct tree *tree, struct call *call, struct node *node)
+static int refresh_node(struct tree *tree, struct call *call, struct node *node) LOCKED
 {
 	cleanup_version struct version *version = NULL;
 	cleanup_held struct held held = tree_hold(tree, node);
@@ -116,7 +117,7 @@ static int refresh_node(struct tree *tree, struct call *call, struct node *node)
 	return error == -ENOENT ? 0 : error;
 }
 
-static int refresh(struct saver *saver, struct call *call, struct place *place)
+static int refresh(struct saver *saver, struct call *call, struct place *place) LOCKED
 {
 	struct tree *tree = saver->tree;
 	struct node *directory = tree_at(tree, place->above);
@@ -132,7 +133,7 @@ static int refresh(struct saver *saver, struct call *call, struct place *place)
 }
 
 /* How long until it is tried again; 0: never. */
-static int64_t retry_delay_ms(const struct tree *tree, const struct wake_fetch *fetch, int error)
+static int64_t retry_delay_ms(const struct tree *tree, const struct wake_fetch *fetch, int error) LOCKED
 {
 	unsigned attempts = wake_fetch_attempts(fetch);
 	int64_t delay_ms = (int64_t)RETRY_FIRST_MS << (attempts < 5 ? attempts : 5);
@@ -148,7 +149,7 @@ static int64_t retry_delay_ms(const struct tree *tree, const struct wake_fetch *
 	return untold ? delay_ms : 0;
 }
 
-static void fetch_one(struct saver *saver, struct wake_fetch *fetch)
+static void fetch_one(struct saver *saver, struct wake_fetch *fetch) LOCKED
 {
 	struct call call;
 
@@ -165,7 +166,8 @@ struct node_list {
 	size_t count;
 };
 
-static void collect(struct tree *tree, struct node_list *list, bool (*wanted)(const struct tree *tree, const struct node *node))
+static void collect(struct tree *tree, struct node_list *list,
+		    bool (*wanted)(const struct tree *tree, const struct node *node)) LOCKED
 {
 	list->nodes = calloc(tree->by_id.count + 1, sizeof(*list->nodes));
 	list->count = 0;
@@ -176,26 +178,26 @@ static void collect(struct tree *tree, struct node_list *list, bool (*wanted)(co
 			list->nodes[list->count++] = tree_hold(tree, node);
 }
 
-static void release_list(struct node_list *list)
+static void release_list(struct node_list *list) LOCKED
 {
 	for (size_t i = 0; i < list->count; i++)
 		tree_drop(&list->nodes[i]);
 	free(list->nodes);
 }
 
-static bool is_config_in_sight(const struct tree *tree, const struct node *node)
+static bool is_config_in_sight(const struct tree *tree, const struct node *node) LOCKED
 {
 	(void)tree;
 	return node->kind == NODE_CONFIG && node->parent && wake_is_within_sight(node);
 }
 
-static bool has_names_due(const struct tree *tree, const struct node *node)
+static bool has_names_due(const struct tree *tree, const struct node *node) LOCKED
 {
 	return node->directory && node->directory->names_due && node->lookup_count && node_is_there(tree, node);
 }
 
 /* What a listing shows to be other than what is shown is fetched. */
-static void compare_contents(struct tree *tree, const struct node *directory)
+static void compare_contents(struct tree *tree, const struct node *directory) LOCKED
 {
 	for (const struct node *node = directory->directory->first_child; node; node = node->next_sibling) {
 		if (node->kind != NODE_CONFIG || !*node_md5(node) || !*node->listed_md5 ||
@@ -206,7 +208,7 @@ static void compare_contents(struct tree *tree, const struct node *directory)
 	}
 }
 
-static int64_t compare_names(struct saver *saver)
+static int64_t compare_names(struct saver *saver) LOCKED
 {
 	struct tree *tree = saver->tree;
 	int64_t started_ms = clock_monotonic_ms();
@@ -231,7 +233,7 @@ static int64_t compare_names(struct saver *saver)
 }
 
 /* More changed than the queue holds. */
-static void compare_everything(struct saver *saver)
+static void compare_everything(struct saver *saver) LOCKED
 {
 	struct tree *tree = saver->tree;
 	struct node_list list;

@@ -7,6 +7,6 @@
 
 #include "fs/save/saver.h"
 
-void fetch_run(struct saver *saver);
+void fetch_run(struct saver *saver) UNLOCKED;
 
 #endif

@@ -76,7 +76,7 @@ void fill_verify_group(struct tree *tree, struct call *call, struct held *held)
 /*
  * What a listing does not have may have been created after it, or skipped by its pages: each such child is asked for.
  */
-static int verify_absent(struct tree *tree, struct call *call, struct node *directory)
+static int verify_absent(struct tree *tree, struct call *call, struct node *directory) LOCKED
 {
 	cleanup_free struct held *absent = calloc(directory->directory->child_count + 1, sizeof(*absent));
 	size_t count = 0;
@@ -102,7 +102,7 @@ static int verify_absent(struct tree *tree, struct call *call, struct node *dire
 /* --------------------------------------------------------------------------------- adding names */
 
 /* What comes after the first listing was made by somebody else since. */
-static void note_added(struct tree *tree, struct node *node)
+static void note_added(struct tree *tree, struct node *node) LOCKED
 {
 	struct node *parent = node->parent;
 
@@ -115,7 +115,8 @@ static void note_added(struct tree *tree, struct node *node)
 	wake_created(tree, node);
 }
 
-static int add_directory(struct tree *tree, struct node *parent, const char *name, enum node_kind kind, bool is_local)
+static int add_directory(struct tree *tree, struct node *parent, const char *name,
+			 enum node_kind kind, bool is_local) LOCKED
 {
 	struct node *node = tree_child(tree, parent, name);
 
@@ -131,7 +132,7 @@ static int add_directory(struct tree *tree, struct node *parent, const char *nam
 	return 0;
 }
 
-static void watch_listed(const struct tree *tree, const struct node *node)
+static void watch_listed(const struct tree *tree, const struct node *node) LOCKED
 {
 	if (node->kind != NODE_CONFIG || *node_md5(node) || !*node->listed_md5 ||
 	    node->parent->directory->child_count > WATCHED_NAMES_LIMIT)
@@ -139,7 +140,7 @@ static void watch_listed(const struct tree *tree, const struct node *node)
 	store_watch(tree->terms->store, node->place, node->listed_md5);
 }
 
-static int add_config(struct saver *saver, struct node *parent, const struct listing_item *item)
+static int add_config(struct saver *saver, struct node *parent, const struct listing_item *item) LOCKED
 {
 	struct tree *tree = saver->tree;
 	struct node *node = tree_child(tree, parent, item->data_id);
@@ -163,14 +164,15 @@ static int add_config(struct saver *saver, struct node *parent, const struct lis
 }
 
 /* Lets others have the lock. */
-static void let_others(struct tree *tree)
+static void let_others(struct tree *tree) LOCKED
 {
 	lock_give(&tree->lock);
 	lock_take(&tree->lock);
 }
 
 /* The names of a listing that belong into this directory become children. */
-static int merge_listing(struct saver *saver, struct call *call, struct node *directory, struct listing *listing)
+static int merge_listing(struct saver *saver, struct call *call, struct node *directory,
+			 struct listing *listing) LOCKED
 {
 	struct tree *tree = saver->tree;
 	bool groups = node_level(directory) == LEVEL_GROUPS;
@@ -205,7 +207,7 @@ static int merge_listing(struct saver *saver, struct call *call, struct node *di
 	return error;
 }
 
-static void forget_listed(struct node *directory)
+static void forget_listed(struct node *directory) LOCKED
 {
 	for (struct node *node = directory->directory->first_child; node; node = node->next_sibling) {
 		node->listed = false;
@@ -215,7 +217,7 @@ static void forget_listed(struct node *directory)
 
 /* ------------------------------------------------------------------------------------- listings */
 
-static int fill_namespaces(struct tree *tree, struct call *call, struct node *root)
+static int fill_namespaces(struct tree *tree, struct call *call, struct node *root) LOCKED
 {
 	cleanup_namespace_names struct namespace_names names = { 0 };
 	const char *const *configured = tree->terms->namespaces;
@@ -237,7 +239,7 @@ static int fill_namespaces(struct tree *tree, struct call *call, struct node *ro
 	return error ? error : verify_absent(tree, call, root);
 }
 
-static int fill_configs(struct saver *saver, struct call *call, struct node *node)
+static int fill_configs(struct saver *saver, struct call *call, struct node *node) LOCKED
 {
 	struct tree *tree = saver->tree;
 	struct directory *directory = node->directory;

@@ -27,12 +27,12 @@ struct follower {
 };
 
 /* Starts all workers; what can't be started is logged, and its work not done. No lock. */
-void follower_start(struct follower *follower);
+void follower_start(struct follower *follower) UNLOCKED;
 
 /* Ends them; what they are fetching is interrupted. No lock. */
-void follower_stop(struct follower *follower);
+void follower_stop(struct follower *follower) UNLOCKED;
 
 /* Ends the toucher's process. No lock. */
-void follower_end(struct follower *follower);
+void follower_end(struct follower *follower) UNLOCKED;
 
 #endif

@@ -11,7 +11,8 @@
 #include "util/cleanup.h"
 
 /* What the store's answer says of the node, beside the version. */
-static void take_error(struct tree *tree, const struct call *call, struct node *node, enum version_part part, int error)
+static void take_error(struct tree *tree, const struct call *call, struct node *node,
+		       enum version_part part, int error) LOCKED
 {
 	struct config *config = node->config;
 

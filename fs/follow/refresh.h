@@ -15,15 +15,15 @@
  * -EACCES makes it unreadable until it was read.
  */
 int refresh_config(struct tree *tree, struct call *call, struct held *node, enum version_part part,
-		   struct version **ret_version);
+		   struct version **ret_version) LOCKED;
 
 /*
  * Makes sure that the rights at a node are known, as far as the server tells in time. 0, -EINTR, -ENOMEM, or -EWOULDBLOCK
  * for a call that may not wait.
  */
-int refresh_rights(struct tree *tree, struct call *call, struct held *node);
+int refresh_rights(struct tree *tree, struct call *call, struct held *node) LOCKED;
 
 /* Does a failure to refresh say nothing against showing what was known? So it is in an outage, and of what may not be read (any more). */
-bool refresh_may_show(const struct node *node, int error);
+bool refresh_may_show(const struct node *node, int error) LOCKED;
 
 #endif

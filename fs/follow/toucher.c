@@ -67,7 +67,7 @@ bool toucher_meets(struct toucher *toucher, pid_t thread, const char *name)
 /* --------------------------------------------------------------- the process */
 
 /* Starts this program again as the toucher: a fork of a program with threads, and with secrets, would be a bad copy. */
-static int spawn(struct toucher *toucher)
+static int spawn(struct toucher *toucher) UNLOCKED
 {
 	char *arguments[] = { TOUCHER_NAME, NULL };
 	posix_spawn_file_actions_t actions;
@@ -96,7 +96,7 @@ static int spawn(struct toucher *toucher)
 }
 
 /* Its pid may be another's as soon as it is reaped, so nobody is known by it before. */
-static void reap(struct toucher *toucher)
+static void reap(struct toucher *toucher) UNLOCKED
 {
 	pid_t child = atomic_load(&toucher->child);
 	int socket = atomic_exchange(&toucher->socket, -1);
@@ -119,7 +119,7 @@ static void reap(struct toucher *toucher)
 }
 
 /* Gives a command and waits for the answer. Without the lock. */
-static int give_command(const struct toucher *toucher, const struct touch_command *command)
+static int give_command(const struct toucher *toucher, const struct touch_command *command) UNLOCKED
 {
 	int socket = atomic_load(&toucher->socket);
 	int32_t answer;
@@ -131,7 +131,7 @@ static int give_command(const struct toucher *toucher, const struct touch_comman
 	return answer;
 }
 
-static int make_nonce(struct toucher *toucher)
+static int make_nonce(struct toucher *toucher) LOCKED
 {
 	unsigned char bytes[16];
 
@@ -147,7 +147,7 @@ static int make_nonce(struct toucher *toucher)
  * Starts it, and learns as whom the kernel knows it: in whatever pid namespace the mount lives. With the lock, given up
  * meanwhile.
  */
-static int meet(struct toucher *toucher)
+static int meet(struct toucher *toucher) LOCKED
 {
 	struct tree *tree = toucher->tree;
 	struct touch_command command = { .kind = TOUCH_HELLO };
@@ -177,7 +177,7 @@ static int meet(struct toucher *toucher)
 /* ------------------------------------------------------------------- commands */
 
 /* The path of a directory below the mount; false when it has none any more. */
-static bool write_path(const struct tree *tree, const struct node *directory, char *path, size_t size)
+static bool write_path(const struct tree *tree, const struct node *directory, char *path, size_t size) LOCKED
 {
 	const struct node *parents[DEPTH_MAX];
 	size_t depth = 0, used = 0;
@@ -199,7 +199,7 @@ static bool is_failure(const struct wake_touch *touch, int error)
 	       !(touch->kind == TOUCH_FORGET_ABSENT && error == -ECANCELED);
 }
 
-static void report(struct toucher *toucher, const char *name, int error)
+static void report(struct toucher *toucher, const char *name, int error) LOCKED
 {
 	if (!toucher->complained && !toucher->stopping)
 		log_warning("%s: programs that watch it can't be woken: %s (told once)", name, strerror(-error));
@@ -207,14 +207,14 @@ static void report(struct toucher *toucher, const char *name, int error)
 }
 
 /* Has the name that was to vanish been taken by another file here, of which the kernel knows? */
-static bool is_back(const struct tree *tree, const struct wake_touch *touch)
+static bool is_back(const struct tree *tree, const struct wake_touch *touch) LOCKED
 {
 	return (touch->kind == TOUCH_REMOVED || touch->kind == TOUCH_REMOVED_DIRECTORY) &&
 	       tree_child(tree, touch->parent, touch->name) && !wake_has_touch(tree, touch->parent, touch->name);
 }
 
 /* 0: it was raised, or need not be any more. -EPIPE: the process is gone. */
-static int run_touch(struct toucher *toucher, const struct wake_touch *touch)
+static int run_touch(struct toucher *toucher, const struct wake_touch *touch) LOCKED
 {
 	struct tree *tree = toucher->tree;
 	struct touch_command command = { .kind = touch->kind };
@@ -232,7 +232,7 @@ static int run_touch(struct toucher *toucher, const struct wake_touch *touch)
 }
 
 /* Works until the process is gone, or it is time to stop. */
-static void work(struct toucher *toucher)
+static void work(struct toucher *toucher) LOCKED
 {
 	struct tree *tree = toucher->tree;
 	struct wake_touch *touch;

@@ -35,13 +35,13 @@ struct toucher {
 };
 
 /* Starts the thread, and that the process. No lock. 0 or a negative errno. */
-int toucher_start(struct toucher *toucher, struct tree *tree);
+int toucher_start(struct toucher *toucher, struct tree *tree) UNLOCKED;
 
 /* Ends the thread; wake_stop() was called. No lock. */
-void toucher_stop(struct toucher *toucher);
+void toucher_stop(struct toucher *toucher) UNLOCKED;
 
 /* Ends the process. No lock. */
-void toucher_end(struct toucher *toucher);
+void toucher_end(struct toucher *toucher) UNLOCKED;
 
 /* Its process; 0: there is none. No lock. */
 pid_t toucher_process(const struct toucher *toucher);
@@ -50,10 +50,10 @@ pid_t toucher_process(const struct toucher *toucher);
 bool toucher_may_ask(const struct toucher *toucher, pid_t thread);
 
 /* Is it doing something that is about this node, so that it is the toucher who asks? With the lock. */
-bool toucher_is_at(const struct toucher *toucher, const struct node *node);
+bool toucher_is_at(const struct toucher *toucher, const struct node *node) LOCKED;
 
 /* If this is the name that it looks up in the root so that it gets known: notes who asks, and true. With the lock. */
-bool toucher_meets(struct toucher *toucher, pid_t thread, const char *name);
+bool toucher_meets(struct toucher *toucher, pid_t thread, const char *name) LOCKED;
 
 /* Is it waiting to be met? No lock; a true may be outdated. */
 bool toucher_is_unknown(const struct toucher *toucher);

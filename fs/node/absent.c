@@ -15,7 +15,7 @@ int absent_init(struct absent_names *names)
 	return names->buckets ? 0 : -ENOMEM;
 }
 
-struct absent_name *absent_take(struct absent_names *names)
+static struct absent_name *take_any(struct absent_names *names)
 {
 	if (!names->buckets || !names->count)
 		return NULL;
@@ -30,18 +30,23 @@ struct absent_name *absent_take(struct absent_names *names)
 	return NULL;
 }
 
+struct absent_name *absent_take(struct absent_names *names)
+{
+	return take_any(names);
+}
+
 void absent_destroy(struct absent_names *names)
 {
 	struct absent_name *name;
 
-	while ((name = absent_take(names)))
+	while ((name = take_any(names)))
 		free(name);
 	free(names->buckets);
 	names->buckets = NULL;
 }
 
 /* Where the pointer to it is, or would be. */
-static struct absent_name **find(struct absent_names *names, uint64_t parent_id, const char *name)
+static struct absent_name **find(struct absent_names *names, uint64_t parent_id, const char *name) LOCKED
 {
 	uint64_t hash = UINT64_C(14695981039346656037) ^ parent_id;
 
@@ -53,7 +58,7 @@ static struct absent_name **find(struct absent_names *names, uint64_t parent_id,
 	return place;
 }
 
-static void forget_outlived(struct absent_names *names)
+static void forget_outlived(struct absent_names *names) LOCKED
 {
 	int64_t now_ms = clock_monotonic_ms();
 

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/node/lock.h"
+
 /* More are not remembered, so that a program that looks for ever new names does not fill the memory. */
 #define ABSENT_LIMIT 32768
 
@@ -31,12 +33,12 @@ int absent_init(struct absent_names *names);
 void absent_destroy(struct absent_names *names);
 
 /* Remembers a name for timeout_ms; false when there is no room: then the kernel may not be told for long. */
-bool absent_add(struct absent_names *names, uint64_t parent_id, const char *name, int64_t timeout_ms);
+bool absent_add(struct absent_names *names, uint64_t parent_id, const char *name, int64_t timeout_ms) LOCKED;
 
 /* Forgets it; was it remembered? */
-bool absent_remove(struct absent_names *names, uint64_t parent_id, const char *name);
+bool absent_remove(struct absent_names *names, uint64_t parent_id, const char *name) LOCKED;
 
 /* Takes any one out, for the caller to free; NULL when there are none. */
-struct absent_name *absent_take(struct absent_names *names);
+struct absent_name *absent_take(struct absent_names *names) LOCKED;
 
 #endif

@@ -90,7 +90,7 @@ static mode_t mode_of(const struct terms *terms, const struct shares *shares)
 }
 
 /* The most that can be shown of a node of the store. */
-static mode_t granted_mode(const struct tree *tree, const struct node *node)
+static mode_t granted_mode(const struct tree *tree, const struct node *node) LOCKED
 {
 	const struct terms *terms = tree->terms;
 	bool is_there = node_is_there(tree, node);

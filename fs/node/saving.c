@@ -30,7 +30,7 @@ static bool is_of(const struct table_link *link, const void *place)
 	return ((const struct mark *)link)->place == place;
 }
 
-static struct mark *find(const struct tree *tree, const struct place *place)
+static struct mark *find(const struct tree *tree, const struct place *place) LOCKED
 {
 	return (struct mark *)table_find(&tree->saving->marks, place->link.hash, is_of, place);
 }

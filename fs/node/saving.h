@@ -16,12 +16,12 @@
 int saving_new(struct saving **ret_saving);
 void saving_free(struct saving *saving);
 
-bool saving_is_marked(const struct tree *tree, const struct place *place);
+bool saving_is_marked(const struct tree *tree, const struct place *place) LOCKED;
 
 /* Marks a place that is not marked. 0 or -ENOMEM. */
-int saving_mark(struct tree *tree, struct place *place);
+int saving_mark(struct tree *tree, struct place *place) LOCKED;
 
 /* Takes the mark away, and wakes who waits for that. */
-void saving_unmark(struct tree *tree, struct place *place);
+void saving_unmark(struct tree *tree, struct place *place) LOCKED;
 
 #endif

@@ -9,14 +9,14 @@
 
 #define BLOCK_SIZE 4096
 
-static mode_t type_of(const struct node *node)
+static mode_t type_of(const struct node *node) LOCKED
 {
 	if (node_is_directory(node))
 		return S_IFDIR;
 	return node->kind == NODE_PRIVATE_LINK ? S_IFLNK : S_IFREG;
 }
 
-static void show_config(const struct node *node, bool as_writer, struct stat *stat)
+static void show_config(const struct node *node, bool as_writer, struct stat *stat) LOCKED
 {
 	const struct draft *draft = node_draft(node);
 
@@ -85,7 +85,7 @@ static struct timespec time_of(const struct version *version, struct timespec be
 	return modified;
 }
 
-static void note_remote_change(struct config *config)
+static void note_remote_change(struct config *config) LOCKED
 {
 	config->remote_changes++;
 	config->remote_changed_ms = clock_monotonic_ms();

@@ -16,7 +16,7 @@ struct snapshot *snapshot_new(struct snapshot **list)
 	return snapshot;
 }
 
-static void drop_names(struct tree *tree, struct snapshot *snapshot)
+static void drop_names(struct tree *tree, struct snapshot *snapshot) LOCKED
 {
 	for (size_t i = 0; i < snapshot->count; i++)
 		node_drop(tree, snapshot->nodes[i]);

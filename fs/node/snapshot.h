@@ -16,13 +16,13 @@ struct snapshot {
 };
 
 /* Starts one, without names, in a list of them. NULL without memory. */
-struct snapshot *snapshot_new(struct snapshot **list);
+struct snapshot *snapshot_new(struct snapshot **list) LOCKED;
 
 /* Takes the names that a directory has now, but for hidden ones. 0 or -ENOMEM. */
-int snapshot_take(struct tree *tree, struct snapshot *snapshot, struct node *directory);
+int snapshot_take(struct tree *tree, struct snapshot *snapshot, struct node *directory) LOCKED;
 
 /* Ends it, or all. */
-void snapshot_end(struct tree *tree, struct snapshot **list, struct snapshot *snapshot);
-void snapshot_end_all(struct tree *tree, struct snapshot **list);
+void snapshot_end(struct tree *tree, struct snapshot **list, struct snapshot *snapshot) LOCKED;
+void snapshot_end_all(struct tree *tree, struct snapshot **list) LOCKED;
 
 #endif

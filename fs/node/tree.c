@@ -62,7 +62,7 @@ const struct buffer_memory *node_memory(const struct tree *tree, const struct no
 
 /* What a private file holds is a secret where its name says so, or where secrets were opened beside it. */
 static const struct buffer_memory *memory_of_private(const struct tree *tree, const struct node *parent,
-						      const char *name)
+						      const char *name) LOCKED
 {
 	bool is_secret = name_is_of_cipher(name) || (parent && parent->directory->has_secrets);
 
@@ -132,7 +132,7 @@ static uint64_t hash_name(const struct node *parent, const char *name)
 	return table_hash_more(node_id(parent), name, strlen(name));
 }
 
-static bool is_wanted(const struct table_link *link, const void *key)
+static bool is_wanted(const struct table_link *link, const void *key) LOCKED
 {
 	const struct node *node = of_name((struct table_link *)link);
 	const struct wanted *wanted = key;
@@ -186,7 +186,7 @@ struct node *tree_next(const struct tree *tree, const struct node *before)
 
 /* ------------------------------------------------------------ adding, freeing */
 
-static void link_child(struct tree *tree, struct node *node, struct node *parent)
+static void link_child(struct tree *tree, struct node *node, struct node *parent) LOCKED
 {
 	struct directory *directory = parent->directory;
 
@@ -200,7 +200,7 @@ static void link_child(struct tree *tree, struct node *node, struct node *parent
 	table_add(&tree->by_name, &node->by_name, hash_name(parent, node_name(node)));
 }
 
-static void unlink_child(struct tree *tree, struct node *node)
+static void unlink_child(struct tree *tree, struct node *node) LOCKED
 {
 	struct directory *directory = node->parent->directory;
 
@@ -214,7 +214,7 @@ static void unlink_child(struct tree *tree, struct node *node)
 	node->parent = NULL;
 }
 
-static void free_file(struct tree *tree, struct private_file *file)
+static void free_file(struct tree *tree, struct private_file *file) LOCKED
 {
 	if (!file)
 		return;
@@ -224,7 +224,7 @@ static void free_file(struct tree *tree, struct private_file *file)
 	free(file);
 }
 
-static void free_node(struct tree *tree, struct node *node)
+static void free_node(struct tree *tree, struct node *node) LOCKED
 {
 	if (node->directory)
 		listing_drop(node->directory->merged);
@@ -236,7 +236,7 @@ static void free_node(struct tree *tree, struct node *node)
 	free(node);
 }
 
-static int name_place(struct tree *tree, struct node *node, struct node *parent, const char *name)
+static int name_place(struct tree *tree, struct node *node, struct node *parent, const char *name) LOCKED
 {
 	const struct terms *terms = tree->terms;
 
@@ -244,7 +244,7 @@ static int name_place(struct tree *tree, struct node *node, struct node *parent,
 	return node->place ? 0 : -ENOMEM;
 }
 
-static int make_file(struct tree *tree, struct node *node, struct node *parent, const char *name)
+static int make_file(struct tree *tree, struct node *node, struct node *parent, const char *name) LOCKED
 {
 	char *copy = strdup(name);
 	struct private_file *file = copy ? calloc(1, sizeof(*file)) : NULL;
@@ -265,7 +265,7 @@ static int make_file(struct tree *tree, struct node *node, struct node *parent, 
 }
 
 /* What a node of its kind has. */
-static int fill_node(struct tree *tree, struct node *node, struct node *parent, const char *name)
+static int fill_node(struct tree *tree, struct node *node, struct node *parent, const char *name) LOCKED
 {
 	bool is_of_store = node->kind == NODE_ROOT || node->kind == NODE_NAMESPACE || node->kind == NODE_GROUP ||
 			   node->kind == NODE_CONFIG;
@@ -298,7 +298,7 @@ struct node *tree_add(struct tree *tree, struct node *parent, const char *name, 
 	return node;
 }
 
-static void free_if_unused(struct tree *tree, struct node *node)
+static void free_if_unused(struct tree *tree, struct node *node) LOCKED
 {
 	if (node_is_there(tree, node) || node->lookup_count || node->references)
 		return;
@@ -450,7 +450,9 @@ int tree_init(struct tree *tree, const struct terms *terms)
 	tree->terms = terms;
 	tree->next_id = 1;
 	lock_init(&tree->lock);
+	lock_take(&tree->lock);
 	tree->root = tree_add(tree, NULL, "", NODE_ROOT);
+	lock_give(&tree->lock);
 	if (!tree->root) {
 		tree_destroy(tree);
 		return -ENOMEM;
@@ -461,10 +463,12 @@ int tree_init(struct tree *tree, const struct terms *terms)
 
 void tree_destroy(struct tree *tree)
 {
+	lock_take(&tree->lock);
 	for (struct node *node = tree_next(tree, NULL), *next; node; node = next) {
 		next = tree_next(tree, node);
 		free_node(tree, node);
 	}
+	lock_give(&tree->lock);
 	for (size_t i = 0; i < VANISHED_COUNT; i++)
 		place_drop(tree->vanished[i].place);
 	table_release(&tree->by_id);

@@ -123,10 +123,10 @@ struct tree {
 };
 
 /* Makes a tree whose root is as deep as the terms say (kept, not copied). No lock. 0 or -ENOMEM. */
-int tree_init(struct tree *tree, const struct terms *terms);
+int tree_init(struct tree *tree, const struct terms *terms) UNLOCKED;
 
 /* Frees all nodes. No lock; nobody uses any. */
-void tree_destroy(struct tree *tree);
+void tree_destroy(struct tree *tree) UNLOCKED;
 
 /* What the children of a directory are: the kind of the node as the store sees it. */
 enum directory_level {
@@ -136,7 +136,7 @@ enum directory_level {
 	LEVEL_PRIVATE, /* in memory only */
 	LEVEL_NONE, /* not a directory */
 };
-enum directory_level node_level(const struct node *node);
+enum directory_level node_level(const struct node *node) LOCKED;
 
 static inline uint64_t node_id(const struct node *node)
 {
@@ -144,69 +144,69 @@ static inline uint64_t node_id(const struct node *node)
 }
 
 /* Its name, or the last that it had. */
-const char *node_name(const struct node *node);
-bool node_is_directory(const struct node *node);
-bool node_is_private(const struct node *node);
+const char *node_name(const struct node *node) LOCKED;
+bool node_is_directory(const struct node *node) LOCKED;
+bool node_is_private(const struct node *node) LOCKED;
 
 /* Has it, or had it last, a place in the store: is it the root, a namespace, a group or a config? */
-static inline bool node_is_of_store(const struct node *node)
+static inline bool node_is_of_store(const struct node *node) LOCKED
 {
 	return node->place;
 }
 
 /* Is the node linked, or the root? */
-bool node_is_there(const struct tree *tree, const struct node *node);
+bool node_is_there(const struct tree *tree, const struct node *node) LOCKED;
 
 /* The memory that its text must be in: that for secrets, or NULL. */
-const struct buffer_memory *node_memory(const struct tree *tree, const struct node *node);
+const struct buffer_memory *node_memory(const struct tree *tree, const struct node *node) LOCKED;
 
 /* What is known of a config beyond its listing, made where nothing is yet. NULL without memory. */
-struct config *node_config(struct node *node);
+struct config *node_config(struct node *node) LOCKED;
 
 /* The draft of the node; NULL: there is none, or it is no config. */
-static inline struct draft *node_draft(const struct node *node)
+static inline struct draft *node_draft(const struct node *node) LOCKED
 {
 	return node->kind == NODE_CONFIG && node->config ? node->config->draft : NULL;
 }
 
 /* The md5 of what is shown; "" where nothing is known. */
-static inline const char *node_md5(const struct node *node)
+static inline const char *node_md5(const struct node *node) LOCKED
 {
 	return node->config ? node->config->md5 : "";
 }
 
 /* The node the kernel knows by that number. The kernel never asks for one that it has forgotten: abort() if it does. */
-struct node *tree_node(struct tree *tree, uint64_t id);
+struct node *tree_node(struct tree *tree, uint64_t id) LOCKED;
 
 /* The node of that number, known to the kernel or not; NULL: there is none any more. */
-struct node *tree_find(const struct tree *tree, uint64_t id);
+struct node *tree_find(const struct tree *tree, uint64_t id) LOCKED;
 
-struct node *tree_child(const struct tree *tree, const struct node *parent, const char *name);
+struct node *tree_child(const struct tree *tree, const struct node *parent, const char *name) LOCKED;
 
 /* The directory or config of a place, as far as it is in the tree; NULL. */
-struct node *tree_at(const struct tree *tree, struct place *place);
+struct node *tree_at(const struct tree *tree, struct place *place) LOCKED;
 
 /* All nodes, one after the other; NULL for the first, NULL at the end. Nothing may be added or freed meanwhile. */
-struct node *tree_next(const struct tree *tree, const struct node *before);
+struct node *tree_next(const struct tree *tree, const struct node *before) LOCKED;
 
 /*
  * Makes a linked node of the mount's owner, of now, in the memory for secrets where that must be. NULL without memory, or when
  * the parent is not there any more. There must be no child of that name.
  */
-struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind);
+struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind) LOCKED;
 
 /* Takes the name away; the node lives on while it is used. Children of a directory go with it. */
-void tree_unlink(struct tree *tree, struct node *node);
+void tree_unlink(struct tree *tree, struct node *node) LOCKED;
 
 /*
  * Gives a node (also one that was unlinked, and is held) another name, as the kind that it is. There must be no child of that
  * name. 0, -ENOMEM, or -ENOENT when the parent is not there any more.
  */
-int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name);
+int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name) LOCKED;
 
 /* A private file becomes a config of the place that it has, or is given next, and the reverse. 0 or -ENOMEM. */
-int tree_make_config(struct tree *tree, struct node *node);
-int tree_make_private(struct tree *tree, struct node *node);
+int tree_make_config(struct tree *tree, struct node *node) LOCKED;
+int tree_make_private(struct tree *tree, struct node *node) LOCKED;
 
 /* A private node belongs to that user from now on. */
 void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid);
@@ -215,30 +215,30 @@ void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid);
 void tree_count_bytes(struct tree *tree, const struct node *node, size_t size_before);
 
 /* Remembers that somebody else removed this config, for saves that began before. */
-void tree_note_vanished(struct tree *tree, const struct node *node);
+void tree_note_vanished(struct tree *tree, const struct node *node) LOCKED;
 
 /* Was the config of that place seen to vanish since then? */
-bool tree_has_vanished(const struct tree *tree, const struct place *place, int64_t since_ms);
+bool tree_has_vanished(const struct tree *tree, const struct place *place, int64_t since_ms) LOCKED;
 
 /*
  * Names in the directory changed: its times move. Not for names that were found out to be there: who reads a directory must
  * not change it.
  */
-void node_touch_names(struct node *directory);
+void node_touch_names(struct node *directory) LOCKED;
 
 /* When its content, and when anything of it, changed last. NULL: nothing is known (a config that was only listed). */
-struct timespec *node_modified(const struct node *node);
-struct timespec *node_changed(const struct node *node);
+struct timespec *node_modified(const struct node *node) LOCKED;
+struct timespec *node_changed(const struct node *node) LOCKED;
 
 /* Remembers why a read failed; NULL: it did not. */
-void node_set_error(struct node *node, const char *reason);
+void node_set_error(struct node *node, const char *reason) LOCKED;
 
 /* Remembers why a save by that process failed. */
-void node_set_failure(struct node *node, const char *reason, pid_t process);
+void node_set_failure(struct node *node, const char *reason, pid_t process) LOCKED;
 
 /* The kernel was told of the node once more; it forgot count of these. */
-void node_count_lookup(struct node *node);
-void tree_forget(struct tree *tree, uint64_t id, uint64_t count);
+void node_count_lookup(struct node *node) LOCKED;
+void tree_forget(struct tree *tree, uint64_t id, uint64_t count) LOCKED;
 
 /*
  * A node that is held: it lives at least as long, whoever gives the lock up meanwhile.
@@ -250,16 +250,16 @@ struct held {
 	struct node *node;
 };
 
-struct held tree_hold(struct tree *tree, struct node *node);
-void tree_drop(struct held *held);
-#define cleanup_held __attribute__((cleanup(tree_drop)))
+struct held tree_hold(struct tree *tree, struct node *node) LOCKED;
+void tree_drop(struct held *held) LOCKED;
+#define cleanup_held __attribute__((cleanup(tree_drop), unused))
 
 /* For what outlives a function, as open files: counts a user of the node, and one less. */
-void node_hold(struct node *node);
-void node_drop(struct tree *tree, struct node *node);
+void node_hold(struct node *node) LOCKED;
+void node_drop(struct tree *tree, struct node *node) LOCKED;
 
 /* As lock_wait(), for a change of the tree. */
-static inline int tree_wait(struct tree *tree, struct call *call)
+static inline int tree_wait(struct tree *tree, struct call *call) LOCKED
 {
 	return lock_wait(&tree->lock, call);
 }

@@ -91,7 +91,7 @@ bool wake_is_stopping(const struct tree *tree)
 
 /* -------------------------------------------------------------- what the kernel is to forget */
 
-static void tell(struct tree *tree, struct node *node, unsigned wake)
+static void tell(struct tree *tree, struct node *node, unsigned wake) LOCKED
 {
 	node->wake |= (unsigned char)wake;
 	if (node->is_told)
@@ -257,7 +257,7 @@ static const struct place *namespace_of(const struct place *place)
 	return place;
 }
 
-static struct watched_namespace *find_namespace(const struct wake *wake, const struct place *namespace)
+static struct watched_namespace *find_namespace(const struct wake *wake, const struct place *namespace) LOCKED
 {
 	struct watched_namespace *found = wake->namespaces;
 
@@ -274,7 +274,7 @@ bool wake_names_are_watched(const struct tree *tree, const struct place *place)
 }
 
 /* What is known of its names may be wrong from now on, or was before. */
-static void doubt_names(struct tree *tree, struct node *node)
+static void doubt_names(struct tree *tree, struct node *node) LOCKED
 {
 	struct directory *directory = node->directory;
 
@@ -288,7 +288,7 @@ static void doubt_names(struct tree *tree, struct node *node)
 }
 
 /* In a namespace; NULL: in all. */
-static void doubt_names_in(struct tree *tree, const struct place *namespace)
+static void doubt_names_in(struct tree *tree, const struct place *namespace) LOCKED
 {
 	for (struct node *node = tree_next(tree, NULL); node; node = tree_next(tree, node))
 		if (node->directory && node->place && (!namespace || namespace_of(node->place) == namespace))
@@ -311,7 +311,7 @@ void wake_set_names_watched(struct tree *tree, struct place *namespace, bool wat
 	doubt_names_in(tree, namespace);
 }
 
-static void forget_absent(struct tree *tree)
+static void forget_absent(struct tree *tree) LOCKED
 {
 	struct absent_name *name;
 

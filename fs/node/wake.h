@@ -33,7 +33,7 @@ int wake_new(struct wake **ret_wake);
 
 /* Frees what needs no lock; wake_clear() was called before, with the tree's lock. NULL is fine. */
 void wake_free(struct wake *wake);
-void wake_clear(struct tree *tree);
+void wake_clear(struct tree *tree) LOCKED;
 
 struct wake_counts {
 	bool live; /* changes are told */
@@ -42,72 +42,74 @@ struct wake_counts {
 	size_t absent; /* names that the kernel believes not to exist */
 	unsigned long events, fetched, forgotten, touched, failed; /* since the start; forgotten: answers taken back */
 };
-void wake_get_counts(const struct tree *tree, struct wake_counts *ret_counts);
+void wake_get_counts(const struct tree *tree, struct wake_counts *ret_counts) LOCKED;
 
 /* ------------------------------------------------------------- what happened to a node */
 
 /* The content that is shown changed; others should read it. */
-void wake_content(struct tree *tree, struct node *node);
+void wake_content(struct tree *tree, struct node *node) LOCKED;
 
 /* Mode, owner or rights changed. */
-void wake_attributes(struct tree *tree, struct node *node);
+void wake_attributes(struct tree *tree, struct node *node) LOCKED;
 
 /* The kernel is to forget what it was told of the node, no more. */
-void wake_forget(struct tree *tree, struct node *node);
+void wake_forget(struct tree *tree, struct node *node) LOCKED;
 
 /* Somebody else made the node appear: after it was added. */
-void wake_created(struct tree *tree, struct node *node);
+void wake_created(struct tree *tree, struct node *node) LOCKED;
 
 /* The node is there, and perhaps was all the time: unless the kernel believes that there is no such name, nothing happens. */
-void wake_found(struct tree *tree, struct node *node);
+void wake_found(struct tree *tree, struct node *node) LOCKED;
 
 /* The node is gone, not by a request of the kernel: tells so, and unlinks it. */
-void wake_vanish(struct tree *tree, struct node *node);
+void wake_vanish(struct tree *tree, struct node *node) LOCKED;
 
 /* The config of that place may have changed: fetches and compares it, soon. */
-void wake_changed(struct tree *tree, struct place *place);
+void wake_changed(struct tree *tree, struct place *place) LOCKED;
 
 /* Does so if the node was seen to be gone while it could not be unlinked: when nobody writes to it, or saves it, any more. */
-void wake_look_again(struct tree *tree, struct node *node);
+void wake_look_again(struct tree *tree, struct node *node) LOCKED;
 
 /* Can anybody watch it? Who does, has looked up the directory at least. */
-bool wake_is_within_sight(const struct node *node);
+bool wake_is_within_sight(const struct node *node) LOCKED;
 
 /* ---------------------------------------------------------- what the kernel may believe */
 
 /* May the kernel believe what it is told of this node for long? */
-bool wake_is_told(const struct tree *tree, const struct node *node);
+bool wake_is_told(const struct tree *tree, const struct node *node) LOCKED;
 
 /*
  * May the kernel believe for long that there is no config of that name? It is remembered then. place: of the name, NULL where
  * the store could hold no such name.
  */
-bool wake_add_absent(struct tree *tree, const struct node *parent, const char *name, struct place *place);
+bool wake_add_absent(struct tree *tree, const struct node *parent, const char *name,
+		     struct place *place) LOCKED;
 
 /* Forgets a name that the kernel believes to be absent, and makes it look again; does nothing where it does not. */
-void wake_doubt_absent(struct tree *tree, struct node *parent, const char *name);
+void wake_doubt_absent(struct tree *tree, struct node *parent, const char *name) LOCKED;
 
 /* How many events there were. No lock. */
 unsigned wake_count_events(const struct tree *tree);
 
 /* After an answer that the kernel may believe for long: if there were events since before, takes it back. id: the node. */
-void wake_recheck(struct tree *tree, uint64_t id, unsigned events_before);
-void wake_recheck_absent(struct tree *tree, uint64_t parent_id, const char *name, unsigned events_before);
+void wake_recheck(struct tree *tree, uint64_t id, unsigned events_before) LOCKED;
+void wake_recheck_absent(struct tree *tree, uint64_t parent_id, const char *name,
+			 unsigned events_before) LOCKED;
 
 /* ------------------------------------------------------------------ names of namespaces */
 
 /* Does the store tell of all that appears or vanishes in the namespace that the place is in? */
-bool wake_names_are_watched(const struct tree *tree, const struct place *place);
-void wake_set_names_watched(struct tree *tree, struct place *namespace, bool watched);
+bool wake_names_are_watched(const struct tree *tree, const struct place *place) LOCKED;
+void wake_set_names_watched(struct tree *tree, struct place *namespace, bool watched) LOCKED;
 
 /* Changes of what is watched are told, or not any more: then the kernel forgets all that it was given for long. */
-void wake_set_live(struct tree *tree, bool live);
+void wake_set_live(struct tree *tree, bool live) LOCKED;
 
 /* Something was told. No lock. */
 void wake_count_event(struct tree *tree);
 
 /* What is known of the names of all directories may be wrong; and of those that the kernel believes to be absent. */
-void wake_doubt_all_names(struct tree *tree);
+void wake_doubt_all_names(struct tree *tree) LOCKED;
 
 /* ----------------------------------------------------------------- for the one who tells */
 
@@ -119,10 +121,10 @@ struct wake_told {
 };
 
 /* Waits until there is something, and takes it out; false when it is time to stop. */
-bool wake_take_told(struct tree *tree, struct wake_told *ret_told);
+bool wake_take_told(struct tree *tree, struct wake_told *ret_told) LOCKED;
 
 /* After the kernel was told: queues the events, and drops the node. */
-void wake_raise_told(struct tree *tree, struct wake_told *told);
+void wake_raise_told(struct tree *tree, struct wake_told *told) LOCKED;
 
 /* ---------------------------------------------------------------- for those who fetch */
 
@@ -134,16 +136,16 @@ enum wake_task { WAKE_STOP, WAKE_FETCH, WAKE_COMPARE_NAMES, WAKE_COMPARE_ALL };
  * Waits for something to do, and takes it: WAKE_FETCH with what is to be fetched. Ended with wake_fetched() or
  * wake_compared().
  */
-enum wake_task wake_take_task(struct tree *tree, struct wake_fetch **ret_fetch);
+enum wake_task wake_take_task(struct tree *tree, struct wake_fetch **ret_fetch) LOCKED;
 
-struct place *wake_fetch_place(const struct wake_fetch *fetch);
-unsigned wake_fetch_attempts(const struct wake_fetch *fetch);
+struct place *wake_fetch_place(const struct wake_fetch *fetch) LOCKED;
+unsigned wake_fetch_attempts(const struct wake_fetch *fetch) LOCKED;
 
 /* It was fetched; again_ms: how long until it is tried again, 0: not. */
-void wake_fetched(struct tree *tree, struct wake_fetch *fetch, int64_t again_ms);
+void wake_fetched(struct tree *tree, struct wake_fetch *fetch, int64_t again_ms) LOCKED;
 
 /* Comparing ended; the names of directories of which nobody tells are due again after pause_ms. */
-void wake_compared(struct tree *tree, enum wake_task task, int64_t pause_ms);
+void wake_compared(struct tree *tree, enum wake_task task, int64_t pause_ms) LOCKED;
 
 /* ---------------------------------------------------------------- for the one who touches */
 
@@ -169,24 +171,25 @@ struct wake_touch {
 };
 
 /* Waits until there is one, and takes it out; NULL when it is time to stop. Ended with wake_touched(). */
-struct wake_touch *wake_take_touch(struct tree *tree);
-void wake_touched(struct tree *tree, struct wake_touch *touch, bool failed);
+struct wake_touch *wake_take_touch(struct tree *tree) LOCKED;
+void wake_touched(struct tree *tree, struct wake_touch *touch, bool failed) LOCKED;
 
 /* The one that was taken out and is not ended, and if it is about that name; NULL. */
-const struct wake_touch *wake_touch_under_way(const struct tree *tree);
-const struct wake_touch *wake_current_touch(const struct tree *tree, const struct node *parent, const char *name);
+const struct wake_touch *wake_touch_under_way(const struct tree *tree) LOCKED;
+const struct wake_touch *wake_current_touch(const struct tree *tree, const struct node *parent,
+					    const char *name) LOCKED;
 
 /* Waits, until it is time to stop at the latest. */
-void wake_pause_touches(struct tree *tree, int64_t pause_ms);
+void wake_pause_touches(struct tree *tree, int64_t pause_ms) LOCKED;
 
 /* Is there anything to be raised about that name, but that it went? */
-bool wake_has_touch(const struct tree *tree, const struct node *parent, const char *name);
+bool wake_has_touch(const struct tree *tree, const struct node *parent, const char *name) LOCKED;
 
 /* Is there a toucher? Without one nothing is queued for it. */
-void wake_set_touches(struct tree *tree, bool touches);
+void wake_set_touches(struct tree *tree, bool touches) LOCKED;
 
 /* All who wait for something to do are told to stop, now and later. */
-void wake_stop(struct tree *tree);
+void wake_stop(struct tree *tree) LOCKED;
 bool wake_is_stopping(const struct tree *tree); /* no lock */
 
 #endif

@@ -30,7 +30,7 @@ static bool is_of(const struct table_link *link, const void *place)
 	return ((const struct wake_fetch *)link)->place == place;
 }
 
-static void append_ready(struct wake *wake, struct wake_fetch *fetch)
+static void append_ready(struct wake *wake, struct wake_fetch *fetch) LOCKED
 {
 	fetch->state = FETCH_READY;
 	fetch->next = NULL;
@@ -39,7 +39,7 @@ static void append_ready(struct wake *wake, struct wake_fetch *fetch)
 	pthread_cond_signal(&wake->fetch_woken);
 }
 
-static void remove_delayed(struct wake *wake, struct wake_fetch *delayed)
+static void remove_delayed(struct wake *wake, struct wake_fetch *delayed) LOCKED
 {
 	struct wake_fetch **place = &wake->delayed;
 
@@ -48,7 +48,7 @@ static void remove_delayed(struct wake *wake, struct wake_fetch *delayed)
 	*place = delayed->next;
 }
 
-static void free_fetch(struct wake *wake, struct wake_fetch *fetch)
+static void free_fetch(struct wake *wake, struct wake_fetch *fetch) LOCKED
 {
 	table_remove(&wake->fetches, &fetch->link);
 	place_drop(fetch->place);
@@ -65,7 +65,7 @@ void wake_clear_fetches(struct wake *wake)
 	wake->last = &wake->first;
 }
 
-static struct wake_fetch *add_fetch(struct wake *wake, struct place *place)
+static struct wake_fetch *add_fetch(struct wake *wake, struct place *place) LOCKED
 {
 	struct wake_fetch *fetch = wake->fetches.count < FETCH_LIMIT ? calloc(1, sizeof(*fetch)) : NULL;
 
@@ -109,7 +109,7 @@ void wake_look_again(struct tree *tree, struct node *node)
 }
 
 /* Readies what is due; returns when the next one is, INT64_MAX for none. */
-static int64_t ready_delayed(struct wake *wake)
+static int64_t ready_delayed(struct wake *wake) LOCKED
 {
 	int64_t now_ms = clock_monotonic_ms(), next_ms = INT64_MAX;
 
@@ -127,7 +127,7 @@ static int64_t ready_delayed(struct wake *wake)
 }
 
 /* The names that are due by time: of directories that somebody has listed, where nobody tells of names. */
-static void make_names_due(struct tree *tree)
+static void make_names_due(struct tree *tree) LOCKED
 {
 	for (struct node *node = tree_next(tree, NULL); node; node = tree_next(tree, node)) {
 		if (!node->directory || !node->place || !node->directory->names_listed || !node->lookup_count ||
@@ -138,7 +138,7 @@ static void make_names_due(struct tree *tree)
 	}
 }
 
-static struct wake_fetch *take_first(struct wake *wake)
+static struct wake_fetch *take_first(struct wake *wake) LOCKED
 {
 	struct wake_fetch *fetch = wake->first;
 

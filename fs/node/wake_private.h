@@ -49,14 +49,15 @@ struct wake {
 /* ---- wake_fetch.c */
 
 void wake_init_fetches(struct wake *wake);
-void wake_clear_fetches(struct wake *wake);
+void wake_clear_fetches(struct wake *wake) LOCKED;
 
 /* ---- wake_touch.c */
 
 void wake_init_touches(struct wake *wake);
-void wake_clear_touches(struct tree *tree);
+void wake_clear_touches(struct tree *tree) LOCKED;
 
 /* Queues an event; node: what has the name, or had it (TOUCH_REMOVED). What is queued for the name already is merged with it. */
-void wake_queue_touch(struct tree *tree, enum touch_kind kind, struct node *parent, const char *name, struct node *node);
+void wake_queue_touch(struct tree *tree, enum touch_kind kind, struct node *parent,
+		      const char *name, struct node *node) LOCKED;
 
 #endif

@@ -39,14 +39,15 @@ static uint64_t hash_of(const struct node *parent, const char *name)
 	return table_hash_more(node_id(parent), name, strlen(name));
 }
 
-static struct wake_touch *find(const struct wake *wake, const struct node *parent, const char *name, bool removal)
+static struct wake_touch *find(const struct wake *wake, const struct node *parent, const char *name,
+			       bool removal) LOCKED
 {
 	const struct wanted wanted = { parent, name, removal };
 
 	return (struct wake_touch *)table_find(&wake->touch_names, hash_of(parent, name), is_wanted, &wanted);
 }
 
-static void take_out(struct wake *wake, struct wake_touch *touch)
+static void take_out(struct wake *wake, struct wake_touch *touch) LOCKED
 {
 	struct wake_touch **place = &wake->first_touch;
 
@@ -58,7 +59,7 @@ static void take_out(struct wake *wake, struct wake_touch *touch)
 	table_remove(&wake->touch_names, &touch->link);
 }
 
-static void free_touch(struct tree *tree, struct wake_touch *touch)
+static void free_touch(struct tree *tree, struct wake_touch *touch) LOCKED
 {
 	if (touch->node)
 		node_drop(tree, touch->node);
@@ -67,7 +68,8 @@ static void free_touch(struct tree *tree, struct wake_touch *touch)
 	free(touch);
 }
 
-static void append(struct tree *tree, enum touch_kind kind, struct node *parent, const char *name, struct node *node)
+static void append(struct tree *tree, enum touch_kind kind, struct node *parent, const char *name,
+		   struct node *node) LOCKED
 {
 	struct wake *wake = tree->wake;
 	struct wake_touch *touch = calloc(1, sizeof(*touch));
@@ -90,7 +92,8 @@ static void append(struct tree *tree, enum touch_kind kind, struct node *parent,
 }
 
 /* That it appeared, or has other content, says all that its attributes changing would. */
-static void merge(struct tree *tree, struct wake_touch *present, enum touch_kind kind, struct node *node)
+static void merge(struct tree *tree, struct wake_touch *present, enum touch_kind kind,
+		  struct node *node) LOCKED
 {
 	if (kind == TOUCH_CREATED || present->kind == TOUCH_ATTRIBUTES)
 		present->kind = kind;

@@ -23,7 +23,7 @@ struct question {
 };
 
 /* Has the process descriptors of this very open file left? Those of other opens of the same file do not count. */
-static bool has_duplicates(const struct question *question, pid_t process)
+static bool has_duplicates(const struct question *question, pid_t process) UNLOCKED
 {
 	int others = 0;
 
@@ -33,7 +33,7 @@ static bool has_duplicates(const struct question *question, pid_t process)
 }
 
 /* Has a child got it from the opener, or from the child in between? */
-static bool was_inherited(const struct question *question)
+static bool was_inherited(const struct question *question) UNLOCKED
 {
 	pid_t descendants[PROCESS_DESCENDANTS_MAX];
 	size_t count = process_list_descendants(question->opener, descendants);
@@ -48,7 +48,7 @@ static bool was_inherited(const struct question *question)
  * The descriptor that is being closed is out of the table already, so any that is left is another one. Where /proc tells
  * nothing, every close is a last one: a publish too many rather than one too few.
  */
-static enum close_kind answer(const struct question *question, pid_t thread)
+static enum close_kind answer(const struct question *question, pid_t thread) UNLOCKED
 {
 	pid_t closer = process_of_thread(thread);
 
@@ -95,7 +95,7 @@ void closing_abandon(struct handle *handle)
 }
 
 /* The last writer is gone: what of the draft stays? */
-static void end_writing(struct saver *saver, struct node *node, bool failed)
+static void end_writing(struct saver *saver, struct node *node, bool failed) LOCKED
 {
 	struct config *config = node->config;
 	bool is_there = node->parent;

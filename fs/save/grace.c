@@ -80,7 +80,7 @@ int grace_new(struct saver *saver)
 
 /* place: of a removal; NULL: it is none. */
 static struct task *add_task(struct saver *saver, enum task_kind kind, struct node *node, struct place *place,
-			     uid_t uid, int64_t delay_ms)
+			     int64_t delay_ms) LOCKED
 {
 	struct grace *grace = saver->grace;
 	struct task *task = calloc(1, sizeof(*task));
@@ -104,7 +104,7 @@ static struct task *add_task(struct saver *saver, enum task_kind kind, struct no
 	return task;
 }
 
-static void remove_task(struct saver *saver, struct task *task)
+static void remove_task(struct saver *saver, struct task *task) LOCKED
 {
 	struct grace *grace = saver->grace;
 
@@ -125,12 +125,12 @@ static bool is_of(const struct table_link *link, const void *place)
 	return ((const struct task *)link)->place == place;
 }
 
-static struct task *find_removal(const struct saver *saver, const struct place *place)
+static struct task *find_removal(const struct saver *saver, const struct place *place) LOCKED
 {
 	return (struct task *)table_find(&saver->grace->removals, place->link.hash, is_of, place);
 }
 
-static struct task *find_task(const struct saver *saver, enum task_kind kind, const struct node *node)
+static struct task *find_task(const struct saver *saver, enum task_kind kind, const struct node *node) LOCKED
 {
 	struct task *task = saver->grace->tasks;
 
@@ -189,7 +189,7 @@ size_t grace_count_removals(const struct saver *saver)
 }
 
 /* Removes the config from the store; gives up the lock meanwhile. Whatever comes of it, the name is not hidden then. */
-static int run_removal(struct saver *saver, struct task *task, struct call *call)
+static int run_removal(struct saver *saver, struct task *task, struct call *call) LOCKED
 {
 	struct tree *tree = saver->tree;
 	struct place *place = task->place;
@@ -214,7 +214,7 @@ static int run_removal(struct saver *saver, struct task *task, struct call *call
 	return error;
 }
 
-static void show_again(struct saver *saver, struct task *task)
+static void show_again(struct saver *saver, struct task *task) LOCKED
 {
 	char text[PLACE_TEXT_SIZE];
 
@@ -253,7 +253,7 @@ int grace_finish_below(struct saver *saver, struct place *directory, struct call
 
 /* -------------------------------------------------------------------- saves */
 
-static void start_anew(struct saver *saver, enum task_kind kind, struct node *node, int64_t delay_ms)
+static void start_anew(struct saver *saver, enum task_kind kind, struct node *node, int64_t delay_ms) LOCKED
 {
 	struct task *task = find_task(saver, kind, node);
 
@@ -279,7 +279,7 @@ void grace_keep_empty(struct saver *saver, struct node *node)
 }
 
 /* The close of the file succeeded long ago: its text must not go. It stays, as a file in memory. */
-static void keep_as_private(struct saver *saver, struct node *node)
+static void keep_as_private(struct saver *saver, struct node *node) LOCKED
 {
 	const struct draft *draft = node_draft(node);
 	const struct writer writer = draft->writer;
@@ -298,7 +298,7 @@ static void keep_as_private(struct saver *saver, struct node *node)
 	log_error("%s: kept in memory only, copy it away", node_name(node));
 }
 
-static void run_save(struct saver *saver, struct task *task, struct call *call)
+static void run_save(struct saver *saver, struct task *task, struct call *call) LOCKED
 {
 	cleanup_held struct held held = tree_hold(saver->tree, task->node);
 	struct node *node = held.node;
@@ -332,7 +332,7 @@ static void run_save(struct saver *saver, struct task *task, struct call *call)
 	remove_task(saver, task);
 }
 
-static void run_save_open(struct saver *saver, struct task *task, struct call *call)
+static void run_save_open(struct saver *saver, struct task *task, struct call *call) LOCKED
 {
 	cleanup_held struct held held = tree_hold(saver->tree, task->node);
 
@@ -343,7 +343,7 @@ static void run_save_open(struct saver *saver, struct task *task, struct call *c
 	remove_task(saver, task);
 }
 
-static void forget_empty(struct saver *saver, struct task *task)
+static void forget_empty(struct saver *saver, struct task *task) LOCKED
 {
 	cleanup_held struct held held = tree_hold(saver->tree, task->node);
 	struct node *node = held.node;
@@ -361,7 +361,7 @@ static void forget_empty(struct saver *saver, struct task *task)
 /* --------------------------------------------------------------- the threads */
 
 /* The task that is due first, NULL when there is none that could be run. */
-static struct task *next_task(const struct grace *grace)
+static struct task *next_task(const struct grace *grace) LOCKED
 {
 	struct task *next = NULL;
 
@@ -371,7 +371,7 @@ static struct task *next_task(const struct grace *grace)
 	return next;
 }
 
-static void run_task(struct saver *saver, struct task *task, int64_t timeout_ms)
+static void run_task(struct saver *saver, struct task *task, int64_t timeout_ms) LOCKED
 {
 	struct call call;
 

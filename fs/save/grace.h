@@ -33,20 +33,20 @@
 int grace_new(struct saver *saver);
 
 /* Starts the threads. No lock. 0 or a negative errno. */
-int grace_start(struct saver *saver);
+int grace_start(struct saver *saver) UNLOCKED;
 
 /* Stops the threads, then does at once what users asked for: removals and deferred saves. No lock. */
-void grace_stop(struct saver *saver);
-void grace_free(struct saver *saver);
+void grace_stop(struct saver *saver) UNLOCKED;
+void grace_free(struct saver *saver) LOCKED;
 
 /*
  * Hides the name that the node has now; remove: and removes the config when the grace is over. base is what the server has. Call
  * it before the node is unlinked or moved. uid: on whose behalf. 0 or -ENOMEM.
  */
-int grace_hide(struct saver *saver, struct node *node, struct version *base, bool remove, uid_t uid);
+int grace_hide(struct saver *saver, struct node *node, struct version *base, bool remove, uid_t uid) LOCKED;
 
 /* Is the name of that place hidden? */
-bool grace_hides(const struct saver *saver, const struct place *place);
+bool grace_hides(const struct saver *saver, const struct place *place) LOCKED;
 
 /*
  * The name comes back: nothing is removed any more. ret_base is what the server has there, counted for the caller, ret_mode
@@ -54,27 +54,27 @@ bool grace_hides(const struct saver *saver, const struct place *place);
  * the name is not hidden (any more), -ETIMEDOUT, -EINTR.
  */
 int grace_take_back(struct saver *saver, struct place *place, struct call *call, struct version **ret_base,
-		    mode_t *ret_mode);
+		    mode_t *ret_mode) LOCKED;
 
 /* What the server has under a hidden name, counted for the caller; NULL when it is not hidden. */
-struct version *grace_base(const struct saver *saver, const struct place *place);
+struct version *grace_base(const struct saver *saver, const struct place *place) LOCKED;
 
 /* Does the removals below a directory now (gives up the lock meanwhile). 0 or the first error; what failed shows again. */
-int grace_finish_below(struct saver *saver, struct place *directory, struct call *call);
+int grace_finish_below(struct saver *saver, struct place *directory, struct call *call) LOCKED;
 
 /* How many names are hidden, to be removed or shown again. */
-size_t grace_count_removals(const struct saver *saver);
+size_t grace_count_removals(const struct saver *saver) LOCKED;
 
 /* Saves the node's draft after the grace. Calling it again starts the grace anew. */
-void grace_save_later(struct saver *saver, struct node *node);
+void grace_save_later(struct saver *saver, struct node *node) LOCKED;
 
 /*
  * Saves the node's draft after the grace although somebody has it open: a child of who closed it, which will close it too and
  * save more, but nobody knows when.
  */
-void grace_save_open(struct saver *saver, struct node *node);
+void grace_save_open(struct saver *saver, struct node *node) LOCKED;
 
 /* Lets the node's empty draft stay for GRACE_EMPTY_MS. */
-void grace_keep_empty(struct saver *saver, struct node *node);
+void grace_keep_empty(struct saver *saver, struct node *node) LOCKED;
 
 #endif

@@ -40,33 +40,34 @@ struct handle {
 
 /* Starts a handle; version may be NULL. Holds node and version. NULL without memory. */
 struct handle *handle_new(struct saver *saver, struct node *node, int flags, struct version *version,
-			  const struct writer *writer);
+			  const struct writer *writer) LOCKED;
 
 /* Takes it from the node's writers, if it is one of them. */
-void handle_stop_writing(struct handle *handle);
+void handle_stop_writing(struct handle *handle) LOCKED;
 
 /* Frees it, and nothing else: for closing.h. */
-void handle_free(struct saver *saver, struct handle *handle);
+void handle_free(struct saver *saver, struct handle *handle) LOCKED;
 
 /*
  * Something is about to be written by the handle: makes the draft, from what the handle has read, where there is none, and counts
  * the change. 0 or -ENOMEM.
  */
-int handle_change(struct tree *tree, struct handle *handle);
+int handle_change(struct tree *tree, struct handle *handle) LOCKED;
 
 /* Has this handle changed what was not saved yet? */
-bool handle_is_dirty(const struct handle *handle);
+bool handle_is_dirty(const struct handle *handle) LOCKED;
 
 /*
  * The handle failed and stays failed. What it wrote must not go out with another writer's save: unless somebody else has
  * changes in it, the draft is dropped.
  */
-void handle_fail(struct handle *handle, int error);
+void handle_fail(struct handle *handle, int error) LOCKED;
 
 /* All writers of the node go on from that version, as if they had read it. */
-void handle_refresh_writers(struct node *node, struct version *version);
+void handle_refresh_writers(struct node *node, struct version *version) LOCKED;
 
 /* Who has it open for writing, but for one handle (NULL: all): up to count processes; returns how many. */
-size_t handle_list_writers(const struct node *node, const struct handle *except, pid_t *processes, size_t count);
+size_t handle_list_writers(const struct node *node, const struct handle *except, pid_t *processes,
+			   size_t count) LOCKED;
 
 #endif

@@ -44,7 +44,7 @@ struct kept_list {
 /* ----------------------------------------------------------------- in memory */
 
 static struct node *add_node(struct tree *tree, struct node *parent, const char *name, enum node_kind kind, uid_t uid,
-			     gid_t gid)
+			     gid_t gid) LOCKED
 {
 	/* Not private_add(): a user's private files must not keep a text from being kept. */
 	struct node *node = tree_add(tree, parent, name, kind);
@@ -56,7 +56,8 @@ static struct node *add_node(struct tree *tree, struct node *parent, const char 
 	return node;
 }
 
-static int add_file(struct saver *saver, struct record *record, enum kept_file file, const struct kept_bytes *bytes)
+static int add_file(struct saver *saver, struct record *record, enum kept_file file,
+		    const struct kept_bytes *bytes) LOCKED
 {
 	const struct private_file *owner = record->node->file;
 	struct node *node = add_node(saver->tree, record->node, kept_file_names[file], NODE_PRIVATE_FILE, owner->uid,
@@ -72,7 +73,7 @@ static int add_file(struct saver *saver, struct record *record, enum kept_file f
 	return 0;
 }
 
-static void free_record(struct saver *saver, struct record *record)
+static void free_record(struct saver *saver, struct record *record) LOCKED
 {
 	if (record->node) {
 		if (record->node->parent)
@@ -83,7 +84,7 @@ static void free_record(struct saver *saver, struct record *record)
 	free(record);
 }
 
-static void link_record(struct saver *saver, struct record *record)
+static void link_record(struct kept_list *list, struct record *record) LOCKED
 {
 	struct kept_list *list = saver->kept;
 	struct holdings *holdings = &saver->tree->holdings;
@@ -96,7 +97,7 @@ static void link_record(struct saver *saver, struct record *record)
 	list->size += record->size;
 }
 
-static void queue_removal(struct kept_list *list, const char *record, enum kept_file file)
+static void queue_removal(struct kept_list *list, const char *record, enum kept_file file) LOCKED
 {
 	size_t size = strlen(record) + 1;
 	struct removal *removal = list->disk ? malloc(sizeof(*removal) + size) : NULL;
@@ -109,7 +110,7 @@ static void queue_removal(struct kept_list *list, const char *record, enum kept_
 	list->removals = removal;
 }
 
-static void drop_record(struct saver *saver, struct record *record)
+static void drop_record(struct saver *saver, struct record *record) LOCKED
 {
 	struct kept_list *list = saver->kept;
 	struct record **place = &list->newest;
@@ -125,7 +126,7 @@ static void drop_record(struct saver *saver, struct record *record)
 	free_record(saver, record);
 }
 
-static void drop_oldest(struct saver *saver)
+static void drop_oldest(struct saver *saver) LOCKED
 {
 	struct record *oldest = saver->kept->newest;
 	char text[PLACE_TEXT_SIZE];
@@ -137,7 +138,8 @@ static void drop_oldest(struct saver *saver)
 	drop_record(saver, oldest);
 }
 
-static struct record *new_record(struct saver *saver, const char *name, struct place *place, uid_t uid, gid_t gid)
+static struct record *new_record(struct saver *saver, const char *name, struct place *place,
+				 uid_t uid, gid_t gid) LOCKED
 {
 	struct record *record = calloc(1, sizeof(*record));
 
@@ -155,7 +157,7 @@ static struct record *new_record(struct saver *saver, const char *name, struct p
 }
 
 /* "20261121T195959.123-1-app.yaml": the time first, so that ls sorts by it. */
-static void make_name(struct kept_list *list, const struct place *place, char *name, size_t size)
+static void make_name(struct kept_list *list, const struct place *place, char *name, size_t size) LOCKED
 {
 	struct timespec now = clock_now();
 	struct tm parts;
@@ -174,7 +176,8 @@ static int describe(const struct kept_text *text, struct buffer *ret_why)
 				    place_data_id(text->place), (unsigned)text->uid, (unsigned)text->gid);
 }
 
-static int fill_record(struct saver *saver, struct record *record, const struct kept_bytes files[KEPT_FILE_COUNT])
+static int fill_record(struct saver *saver, struct record *record,
+		       const struct kept_bytes files[KEPT_FILE_COUNT]) LOCKED
 {
 	int error = 0;
 
@@ -184,7 +187,8 @@ static int fill_record(struct saver *saver, struct record *record, const struct 
 	return error ? error : hash_md5_hex(files[KEPT_YOURS].data, files[KEPT_YOURS].size, record->md5);
 }
 
-static struct record *find_text(const struct saver *saver, const struct place *place, const void *data, size_t size)
+static struct record *find_text(const struct saver *saver, const struct place *place,
+				const void *data, size_t size) LOCKED
 {
 	char md5[HASH_MD5_HEX_SIZE];
 
@@ -196,7 +200,7 @@ static struct record *find_text(const struct saver *saver, const struct place *p
 	return record;
 }
 
-static bool has_record(const struct saver *saver, const struct node *node)
+static bool has_record(const struct saver *saver, const struct node *node) LOCKED
 {
 	for (const struct record *record = saver->kept->newest; record; record = record->next)
 		if (record->node == node)
@@ -205,18 +209,19 @@ static bool has_record(const struct saver *saver, const struct node *node)
 }
 
 /* The lock is given up while it is written. Who removed the record meanwhile, removed nothing there yet. */
-static void write_to_disk(struct saver *saver, struct node *node, const struct kept_bytes files[KEPT_FILE_COUNT])
+static void write_to_disk(struct saver *saver, struct node *node, const char *name,
+			  const struct kept_bytes files[KEPT_FILE_COUNT]) LOCKED
 {
 	struct tree *tree = saver->tree;
 	cleanup_held struct held held = tree_hold(tree, node);
 
 	lock_give(&tree->lock);
-	int error = kept_disk_write(saver->kept->disk, node_name(node), files);
+	int error = kept_disk_write(saver->kept->disk, name, files);
 	if (error)
 		log_error("the text of a failed save can't be kept on disk, only in memory: %s", strerror(-error));
 	lock_take(&tree->lock);
 	if (!has_record(saver, node))
-		queue_removal(saver->kept, node_name(node), KEPT_FILE_COUNT);
+		queue_removal(saver->kept, name, KEPT_FILE_COUNT);
 }
 
 void kept_keep(struct saver *saver, const struct kept_text *text)
@@ -254,7 +259,7 @@ void kept_keep(struct saver *saver, const struct kept_text *text)
 	while (list->count > 1 && (list->count > KEPT_COUNT_LIMIT || list->size > KEPT_SIZE_LIMIT))
 		drop_oldest(saver);
 	if (list->disk && !text->memory && !name_is_cipher(place_data_id(text->place)))
-		write_to_disk(saver, record->node, files);
+		write_to_disk(saver, record->node, name, files);
 	kept_sync(saver);
 }
 
@@ -337,26 +342,24 @@ static struct place *parse_why(char *text, unsigned *ret_uid, unsigned *ret_gid)
 	return data_id && group && namespace_id ? place_new(namespace_id, group, data_id) : NULL;
 }
 
-static int load_files(struct saver *saver, struct record *record)
+static int load_file(struct saver *saver, struct record *record, const char *name,
+		     enum kept_file file) UNLOCKED
 {
-	int error = 0;
+	cleanup_buffer struct buffer content = BUFFER_INIT;
 
-	for (size_t i = 0; !error && i < KEPT_FILE_COUNT; i++) {
-		cleanup_buffer struct buffer content = BUFFER_INIT;
-
-		if (kept_disk_read(saver->kept->disk, node_name(record->node), i, KEPT_SIZE_LIMIT, &content))
-			continue;
-		const struct kept_bytes bytes = { content.data, content.size };
-		error = add_file(saver, record, i, &bytes);
-		if (!error && i == KEPT_YOURS)
-			error = hash_md5_hex(content.data, content.size, record->md5);
-	}
-	return error;
+	if (kept_disk_read(saver->kept->disk, name, file, KEPT_SIZE_LIMIT, &content))
+		return 0;
+	const struct kept_bytes bytes = { content.data, content.size };
+	lock_take(&saver->tree->lock);
+	int error = add_file(saver, record, file, &bytes);
+	lock_give(&saver->tree->lock);
+	return !error && file == KEPT_YOURS ? hash_md5_hex(content.data, content.size, record->md5) : error;
 }
 
-/* Nobody else uses the tree yet. */
-static int load_record(struct saver *saver, const char *name)
+/* Requests do not come yet, so nobody else knows the record before it is whole. */
+static int load_record(struct saver *saver, const char *name) UNLOCKED
 {
+	struct lock *lock = &saver->tree->lock;
 	cleanup_buffer struct buffer why = BUFFER_INIT;
 	unsigned uid, gid;
 	int error = kept_disk_read(saver->kept->disk, name, KEPT_WHY, ABOUT_LIMIT, &why);
@@ -366,18 +369,23 @@ static int load_record(struct saver *saver, const char *name)
 	cleanup_place struct place *place = parse_why(why.data, &uid, &gid);
 	if (!place)
 		return -EBADMSG;
+	lock_take(lock);
 	struct record *record = new_record(saver, name, place, uid, gid);
+	lock_give(lock);
 	if (!record)
 		return -ENOMEM;
-	error = load_files(saver, record);
+	for (size_t i = 0; !error && i < KEPT_FILE_COUNT; i++)
+		error = load_file(saver, record, name, i);
+	lock_take(lock);
 	if (error)
 		free_record(saver, record);
 	else
-		link_record(saver, record);
+		link_record(saver->kept, record);
+	lock_give(lock);
 	return error;
 }
 
-static void load_records(struct saver *saver, const char *path)
+static void load_records(struct saver *saver, const char *path) UNLOCKED
 {
 	char **records = NULL;
 	size_t count = kept_disk_list(saver->kept->disk, &records);
@@ -400,12 +408,17 @@ int kept_init(struct saver *saver, struct node *control, const char *directory)
 	if (!list)
 		return -ENOMEM;
 	saver->kept = list;
-	list->directory =
+	lock_take(&saver->tree->lock);
+	struct node *unsaved =
 		add_node(saver->tree, control, "unsaved", NODE_PRIVATE_DIRECTORY, terms->uid, terms->gid);
-	if (!list->directory)
+	if (unsaved) {
+		unsaved->mode = 0755;
+		node_hold(unsaved);
+	}
+	lock_give(&saver->tree->lock);
+	if (!unsaved)
 		return -ENOMEM;
-	list->directory->mode = 0755;
-	node_hold(list->directory);
+	list->directory = unsaved;
 	list->disk = directory ? kept_disk_open(directory) : NULL;
 	if (list->disk)
 		load_records(saver, directory);
@@ -418,12 +431,14 @@ void kept_free(struct saver *saver)
 
 	if (!list)
 		return;
+	lock_take(&saver->tree->lock);
 	while (list->newest) {
 		struct record *record = list->newest;
 
 		list->newest = record->next;
 		free_record(saver, record);
 	}
+	lock_give(&saver->tree->lock);
 	kept_disk_close(list->disk);
 	free(list);
 	saver->kept = NULL;

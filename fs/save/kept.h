@@ -15,7 +15,8 @@
  * With a cache directory each is also kept there, in the same form, and read back at the next start. What belongs to a
  * "cipher-" config, or may come from one, is kept in memory only: it is a secret in clear.
  *
- * All functions want tree->lock. The disk is never waited for with it: kept_keep() and kept_sync() give it up meanwhile.
+ * All functions but the first two want tree->lock. The disk is never waited for with it: kept_keep() and
+ * kept_sync() give it up meanwhile.
  */
 #ifndef NACOSFS_FS_SAVE_KEPT_H
 #define NACOSFS_FS_SAVE_KEPT_H
@@ -47,25 +48,27 @@ struct kept_text {
  * memory only. 0 or -ENOMEM; trouble with the directory is logged, and nothing is kept on disk then. Before requests come; without
  * the lock.
  */
-int kept_init(struct saver *saver, struct node *control, const char *directory);
-void kept_free(struct saver *saver);
+int kept_init(struct saver *saver, struct node *control, const char *directory) UNLOCKED;
+
+/* Without the lock. */
+void kept_free(struct saver *saver) UNLOCKED;
 
 /*
  * Keeps it: in memory at once, on the disk when this returns. Never fails silently: what can't be kept is logged as lost. The same
  * text of the same config is kept once. Gives the lock up; what text points to must live on.
  */
-void kept_keep(struct saver *saver, const struct kept_text *text);
+void kept_keep(struct saver *saver, const struct kept_text *text) LOCKED;
 
 /* The text was saved after all. kept_sync() soon. */
-void kept_forget(struct saver *saver, struct place *place, const void *data, size_t size);
+void kept_forget(struct saver *saver, struct place *place, const void *data, size_t size) LOCKED;
 
 /* A node below .nacosfs/unsaved is removed by its owner: its copy on disk goes too. Before it is unlinked; kept_sync() soon. */
-void kept_node_removed(struct saver *saver, const struct node *node);
+void kept_node_removed(struct saver *saver, const struct node *node) LOCKED;
 
 /* Removes from the disk what was forgotten. Gives the lock up if there is any. */
-void kept_sync(struct saver *saver);
+void kept_sync(struct saver *saver) LOCKED;
 
 /* How many there are. */
-size_t kept_count(const struct saver *saver);
+size_t kept_count(const struct saver *saver) LOCKED;
 
 #endif

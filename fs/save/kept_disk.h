@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "fs/node/lock.h"
 #include "util/buffer.h"
 
 struct kept_disk;
@@ -25,20 +26,21 @@ struct kept_bytes {
  * Opens the directory, created where it is not there; only one of this user's, closed to others. NULL after a line in the log:
  * nothing is kept on the disk.
  */
-struct kept_disk *kept_disk_open(const char *path);
-void kept_disk_close(struct kept_disk *disk);
+struct kept_disk *kept_disk_open(const char *path) UNLOCKED;
+void kept_disk_close(struct kept_disk *disk) UNLOCKED;
 
 /* Writes a record, and syncs it. One that is not whole is taken away again. 0 or a negative errno. */
-int kept_disk_write(struct kept_disk *disk, const char *record, const struct kept_bytes files[KEPT_FILE_COUNT]);
+int kept_disk_write(struct kept_disk *disk, const char *record,
+		    const struct kept_bytes files[KEPT_FILE_COUNT]) UNLOCKED;
 
 /* Removes one file of a record, or (KEPT_FILE_COUNT) all of it. */
-void kept_disk_remove(struct kept_disk *disk, const char *record, enum kept_file file);
+void kept_disk_remove(struct kept_disk *disk, const char *record, enum kept_file file) UNLOCKED;
 
 /* Reads one file of a record, of at most limit bytes. 0 or a negative errno; -ENOENT: there is none. */
 int kept_disk_read(struct kept_disk *disk, const char *record, enum kept_file file, size_t limit,
-		   struct buffer *ret_content);
+		   struct buffer *ret_content) UNLOCKED;
 
 /* The names of the records, oldest first; to be freed, each. The count, 0 on failure. */
-size_t kept_disk_list(struct kept_disk *disk, char ***ret_records);
+size_t kept_disk_list(struct kept_disk *disk, char ***ret_records) UNLOCKED;
 
 #endif

@@ -20,13 +20,14 @@
 
 /* Makes a private node that belongs to that user. NULL without memory or beyond the count. */
 struct node *private_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind, mode_t mode,
-			 uid_t uid, gid_t gid);
+			 uid_t uid, gid_t gid) LOCKED;
 
 /* 0, -EFBIG, -ENOSPC or -ENOMEM. append: at the end, whatever the offset. */
-int private_write(struct tree *tree, struct node *node, const void *data, size_t size, off_t offset, bool append);
-int private_resize(struct tree *tree, struct node *node, size_t size);
+int private_write(struct tree *tree, struct node *node, const void *data, size_t size, off_t offset,
+		  bool append) LOCKED;
+int private_resize(struct tree *tree, struct node *node, size_t size) LOCKED;
 
 /* A config that was renamed to a private name becomes a private file with that content. 0 or -ENOMEM. */
-int private_from_config(struct tree *tree, struct node *node, const void *data, size_t size);
+int private_from_config(struct tree *tree, struct node *node, const void *data, size_t size) LOCKED;
 
 #endif

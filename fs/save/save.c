@@ -54,7 +54,7 @@ int save_begin(struct saver *saver, struct call *call, struct save *save, struct
 }
 
 /* The server's read path may show the base for a moment longer. */
-static void load_theirs(struct saver *saver, const struct call *call, struct save *save)
+static void load_theirs(struct saver *saver, const struct call *call, struct save *save) LOCKED
 {
 	struct call part;
 
@@ -108,7 +108,7 @@ int save_refuse(struct save *save, int error, struct version *theirs)
 	return error;
 }
 
-static void keep(struct saver *saver, const struct save *save, const char *reason)
+static void keep(struct saver *saver, const struct save *save, const char *reason) LOCKED
 {
 	const struct kept_text text = {
 		.place = save->place,
@@ -161,7 +161,7 @@ bool save_is_content_of(const struct version *version, const struct buffer *cont
 /* ------------------------------------------------------------------------------- of a draft */
 
 /* The draft as it is now. */
-static int take_draft(const struct node *node, struct save *save)
+static int take_draft(const struct node *node, struct save *save) LOCKED
 {
 	const struct draft *draft = node_draft(node);
 
@@ -174,7 +174,9 @@ static int take_draft(const struct node *node, struct save *save)
 	return 0;
 }
 
-void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified)
+/* Takes over what the store has now. Changes that were written meanwhile stay unsaved, on the new base. */
+static void show_new_state(struct node *node, struct version *version, uint64_t change,
+			   struct timespec modified) LOCKED
 {
 	struct config *config = node->config;
 
@@ -192,7 +194,8 @@ void save_show(struct node *node, struct version *version, uint64_t change, stru
 }
 
 /* With the place marked. */
-static int save_marked_draft(struct saver *saver, struct call *call, struct node *node, struct save *save)
+static int save_marked_draft(struct saver *saver, struct call *call, struct node *node,
+			     struct save *save) LOCKED
 {
 	uint64_t change = node->config->change_count;
 	int error = take_draft(node, save);

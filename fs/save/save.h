@@ -46,25 +46,25 @@ struct save {
 };
 
 /* Marks the place, and also (NULL: none), as soon as neither is marked. 0, -ETIMEDOUT, -EINTR, -ENOMEM. */
-int save_begin(struct saver *saver, struct call *call, struct save *save, struct place *also);
+int save_begin(struct saver *saver, struct call *call, struct save *save, struct place *also) LOCKED;
 
 /* Waits until nothing is under way there. 0, -ETIMEDOUT or -EINTR. */
-int save_wait(struct saver *saver, struct call *call, struct place *place);
+int save_wait(struct saver *saver, struct call *call, struct place *place) LOCKED;
 
 /* Puts it into the store: save->version, or what the store says, with a line in the log. */
-int save_run(struct saver *saver, struct call *call, struct save *save);
+int save_run(struct saver *saver, struct call *call, struct save *save) LOCKED;
 
 /*
  * It failed before the store was asked: with that error, and the reason in the call; theirs: what the store has instead, NULL:
  * not known. Returns the error.
  */
-int save_refuse(struct save *save, int error, struct version *theirs);
+int save_refuse(struct save *save, int error, struct version *theirs) LOCKED;
 
 /* Keeps the text where that is to be (reason: in the call), and takes the marks away. */
-void save_end(struct saver *saver, struct call *call, struct save *save);
+void save_end(struct saver *saver, struct call *call, struct save *save) LOCKED;
 
 /* Frees what is in it. */
-void save_release(struct save *save);
+void save_release(struct save *save) LOCKED;
 #define cleanup_save __attribute__((cleanup(save_release)))
 
 /*
@@ -74,15 +74,15 @@ void save_release(struct save *save);
 void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified);
 
 /* Is that what the version has? NULL has nothing. */
-bool save_is_content_of(const struct version *version, const struct buffer *content);
+bool save_is_content_of(const struct version *version, const struct buffer *content) LOCKED;
 
 /*
  * Saves the draft of a config: waits for a save that is under way; nothing to do: 0. An empty one: -EINVAL, and the draft stays.
  * What is written meanwhile stays unsaved, on the new base. What can't be saved is kept, and the draft stays.
  */
-int save_draft(struct saver *saver, struct call *call, struct held *node);
+int save_draft(struct saver *saver, struct call *call, struct held *node) LOCKED;
 
 /* Keeps what was written and not saved of all configs, at the end. */
-void save_keep_all(struct saver *saver);
+void save_keep_all(struct saver *saver) LOCKED;
 
 #endif
