@@ -570,14 +570,17 @@ static void test_both_places_of_a_rename_are_marked(void **state)
 	struct call call;
 
 	lock_take(&bed->tree->lock);
-	cleanup_place struct place *a = bed_place("a.yaml"), *b = bed_place("b.yaml");
-	struct save save = { .place = a }, crossing = { .place = b };
+	cleanup_place struct place *a = bed_place("a.yaml"), *b = bed_place("b.yaml"), *c = bed_place("c.yaml");
+	struct save save = { .place = a }, crossing = { .place = b }, other = { .place = c };
 	call_start(&call, 1000);
 	assert_int_equal(save_begin(bed->saver, &call, &save, b), 0);
 	assert_true(saving_is_marked(bed->tree, a) && saving_is_marked(bed->tree, b));
 	call_start(&call, 5);
 	assert_int_equal(save_begin(bed->saver, &call, &crossing, a), -ETIMEDOUT);
 	save_end(bed->saver, &call, &crossing);
+	/* Where only the place that it comes from is marked, too. */
+	call_start(&call, 5);
+	assert_int_equal(save_begin(bed->saver, &call, &other, a), -ETIMEDOUT);
 	assert_true(saving_is_marked(bed->tree, a) && saving_is_marked(bed->tree, b));
 	save_end(bed->saver, &call, &save);
 	assert_false(saving_is_marked(bed->tree, a) || saving_is_marked(bed->tree, b));
