@@ -150,8 +150,8 @@ static int fill_answer(struct listing_answer *answer) LOCKED
 	     offset < snapshot->count + 2 && request->answer.given_count < GIVEN_LIMIT; offset++) {
 		struct node *node = offset < 2 ? NULL : snapshot->nodes[offset - 2];
 
-		if (node && !node->parent)
-			continue; /* gone since the snapshot */
+		if (node && node->parent != request->node.node)
+			continue; /* gone since the snapshot, or moved away */
 		if (!(node ? append_node(answer, node, offset) : append_dot(answer, offset)))
 			break;
 	}

@@ -95,6 +95,9 @@ static int open_config(struct request *request, struct held *held, int flags,
 	if (!handle)
 		return -ENOMEM;
 	handle->blind = blind;
+	/* It may have got a private name while who asks was looked up. */
+	if (for_writing && (flags & O_TRUNC) && node->file)
+		private_resize(tree, node, 0);
 	if (for_writing && (flags & O_TRUNC) && node->kind == NODE_CONFIG) {
 		error = handle_change(tree, handle);
 		if (error) {

@@ -50,6 +50,9 @@ static int remove_stored(struct request *request, struct held *held) LOCKED
 	}
 	if (!error)
 		error = request_check_write(request, place);
+	/* Gone already; but what is written to it keeps its name until then. */
+	if (error == -ENOENT && node->parent && node->place == place)
+		tree_unlink(tree, node);
 	if (error || !node->parent || node->place != place)
 		return error == -ENOENT ? 0 : error;
 	error = grace_hide(&request->filesystem->saver, node, version, !cleans_up(node, process), request->asker.uid);

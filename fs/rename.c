@@ -71,8 +71,8 @@ static int load_target(struct renaming *renaming, bool private_name) LOCKED
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
-/* The node has become the config of the new name, at the version that was just stored. */
-static void finish_config(const struct renaming *renaming, struct version *version,
+/* The node has become the config of the new name, at the version that was just stored: its text as it was at that change. */
+static void finish_config(const struct renaming *renaming, struct version *version, uint64_t change,
 			  struct timespec modified) LOCKED
 {
 	struct node *node = renaming->source->node;
@@ -137,7 +137,8 @@ static int check_base(struct renaming *renaming) LOCKED
 }
 
 /* What was written to the temp file while it was stored is unsaved: of who has it open, or, closed since, of the grace. */
-static int start_draft(const struct renaming *renaming, struct version *version, struct buffer *content)
+static int start_draft(const struct renaming *renaming, struct version *version,
+		       struct buffer *content) LOCKED
 {
 	struct node *node = renaming->source->node;
 	int error = draft_start(renaming->tree, node, version);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from harness.fault_proxy import FaultProxy, publishing
 from harness.mounts import Mounts, Space
 from harness.saving import GRACE
+from harness.waiting import wait_until
 
 
 pytestmark = pytest.mark.parametrize("nacos", ["3.1.0"], indirect=True)
@@ -64,3 +66,31 @@ def test_grace_that_ends_while_its_name_is_renamed(space: Space, mount: Mounts) 
     assert space.names() == ["app.yaml"]
     assert space.detail("app.yaml").content == b"a: 2\n"
     assert not space.history(temp.name), "the temp file was on the server"
+
+
+def test_written_by_a_child_while_what_another_wrote_is_saved(space: Space, mount: Mounts) -> None:
+    """Guards a close that comes while a save in the background runs: what it leaves gets a save of its own, not that one."""
+    space.publish("app.yaml", "a: 1\n")
+    script = """
+        exec 3>app.yaml
+        (read -r line <"$go"; /bin/echo two >&3; touch "$go.done"; sleep 60) &
+        /bin/echo one >&3
+        exec 3>&-
+        wait
+    """
+    with FaultProxy(space.server.port) as proxy:
+        mounted = mount(space.server, space.namespace, space.group, port=proxy.port, transport="http", timeout=30)
+        go = mounted.path.parent / "go"
+        os.mkfifo(go)
+        with proxy.hold(publishing) as reached:
+            writer = subprocess.Popen(["sh", "-c", script], cwd=mounted.path, env={**os.environ, "go": str(go)},
+                                      start_new_session=True)
+            assert reached.wait(10)
+            go.write_text("now\n")
+            wait_until(lambda: go.with_suffix(".done").exists(), what="the child to write")
+            time.sleep(GRACE)  # until its close has been seen, too
+        try:
+            wait_until(lambda: space.detail("app.yaml").content == b"one\ntwo\n", 10, what="both on the server, while open")
+        finally:
+            os.killpg(writer.pid, signal.SIGKILL)
+            writer.wait()

@@ -12,7 +12,7 @@ import pytest
 
 from harness.mounts import Mounts, Space
 from harness.saving import GRACE, fails_with, open_for, write_all
-from harness.tools import CONFIG, METADATA, SAVED, SAVED_ONCE, START, Left, Place
+from harness.tools import CONFIG, METADATA, SAVED, SAVED_ONCE, START, Left, Place, Result
 from harness.waiting import wait_until
 
 
@@ -21,8 +21,8 @@ from harness.waiting import wait_until
 THEIRS = b"theirs: 1\n"
 
 
-def check_conflict(place: Place, theirs: bytes | None, ops: str) -> None:
-    """The server keeps theirs, and so do readers here; the next save works."""
+def check_conflict(place: Place, theirs: bytes | None, ops: str, beside: Result | None = None) -> None:
+    """The server keeps theirs, and so do readers here; the next save works. `beside` is what else is in the group."""
     if theirs is not None:
         assert place.file.read_bytes() == theirs
         assert os.getxattr(place.file, "user.nacos.error")
@@ -31,7 +31,7 @@ def check_conflict(place: Place, theirs: bytes | None, ops: str) -> None:
     assert place.file.read_bytes() == SAVED
     with fails_with(errno.ENODATA):
         os.getxattr(place.file, "user.nacos.error")
-    place.check({CONFIG: Left(SAVED, ops + ("U" if theirs is not None else "I"), {"type": "yaml"})},
+    place.check({CONFIG: Left(SAVED, ops + ("U" if theirs is not None else "I"), {"type": "yaml"}), **(beside or {})},
                 other_writes=-len(ops))
 
 
@@ -70,13 +70,14 @@ def test_changed_on_the_server_and_seen_here_while_open(place: Place) -> None:
 
 
 def test_deleted_on_the_server_while_open(place: Place) -> None:
+    place.add("neighbour.yaml", START)  # a group goes with its last config
     descriptor = open_for(place.file)
     os.write(descriptor, b"mine: 1\n")
     place.bench.server.admin.delete(place.bench.namespace, place.group, CONFIG)
     with fails_with(errno.EBUSY):
         os.close(descriptor)
     wait_until(lambda: not place.file.exists(), what="the name to go")
-    check_conflict(place, None, "D")
+    check_conflict(place, None, "D", {"neighbour.yaml": Left(START, "")})
 
 
 def test_created_on_the_server_while_new(place: Place) -> None:

@@ -38,7 +38,8 @@ int refresh_config(struct tree *tree, struct call *call, struct held *held, enum
 	struct node *node = held->node;
 	cleanup_version struct version *version = NULL;
 
-	if (!node->parent)
+	/* It may have got a private name while the caller had given the lock up. */
+	if (!node->parent || node->kind != NODE_CONFIG)
 		return -ENOENT;
 	if (!node->is_stored && node_draft(node)) {
 		*ret_version = NULL;

@@ -209,10 +209,10 @@ int tree_make_config(struct tree *tree, struct node *node) LOCKED;
 int tree_make_private(struct tree *tree, struct node *node) LOCKED;
 
 /* A private node belongs to that user from now on. */
-void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid);
+void tree_set_owner(struct tree *tree, struct node *node, uid_t uid, gid_t gid) LOCKED;
 
 /* A private file holds other bytes than before: how many it held then. */
-void tree_count_bytes(struct tree *tree, const struct node *node, size_t size_before);
+void tree_count_bytes(struct tree *tree, const struct node *node, size_t size_before) LOCKED;
 
 /* Remembers that somebody else removed this config, for saves that began before. */
 void tree_note_vanished(struct tree *tree, const struct node *node) LOCKED;

@@ -80,7 +80,7 @@ int grace_new(struct saver *saver)
 
 /* place: of a removal; NULL: it is none. */
 static struct task *add_task(struct saver *saver, enum task_kind kind, struct node *node, struct place *place,
-			     int64_t delay_ms) LOCKED
+			     uid_t uid, int64_t delay_ms) LOCKED
 {
 	struct grace *grace = saver->grace;
 	struct task *task = calloc(1, sizeof(*task));
@@ -134,7 +134,8 @@ static struct task *find_task(const struct saver *saver, enum task_kind kind, co
 {
 	struct task *task = saver->grace->tasks;
 
-	while (task && (task->kind != kind || task->node != node))
+	/* One that runs has taken what was there when it began: what comes after needs another. */
+	while (task && (task->kind != kind || task->node != node || task->running))
 		task = task->next;
 	return task;
 }
@@ -259,7 +260,7 @@ static void start_anew(struct saver *saver, enum task_kind kind, struct node *no
 
 	if (task)
 		task->due_ms = clock_monotonic_ms() + scale_ms(saver, delay_ms);
-	else if (!add_task(saver, kind, node, NULL, delay_ms))
+	else if (!add_task(saver, kind, node, NULL, node_draft(node) ? node_draft(node)->writer.uid : 0, delay_ms))
 		log_error("%s: out of memory, its save or end can't be put off", node_name(node));
 }
 

@@ -23,6 +23,7 @@ struct record {
 	uid_t uid; /* of the writer */
 	char md5[HASH_MD5_HEX_SIZE]; /* of yours */
 	size_t size; /* of all files */
+	char name[]; /* on the disk; its owner may rename the node */
 };
 
 /* What is to be removed from the disk. */
@@ -84,7 +85,7 @@ static void free_record(struct saver *saver, struct record *record) LOCKED
 	free(record);
 }
 
-static void link_record(struct kept_list *list, struct record *record) LOCKED
+static void link_record(struct saver *saver, struct record *record) LOCKED
 {
 	struct kept_list *list = saver->kept;
 	struct holdings *holdings = &saver->tree->holdings;
@@ -103,7 +104,8 @@ static void queue_removal(struct kept_list *list, const char *record, enum kept_
 	struct removal *removal = list->disk ? malloc(sizeof(*removal) + size) : NULL;
 
 	if (!removal)
-		return; /* without memory it stays on the disk, and shows again after the next start */
+		/* without memory it stays on the disk, and shows again after the next start */
+		return;
 	removal->file = file;
 	memcpy(removal->record, record, size);
 	removal->next = list->removals;
@@ -122,7 +124,7 @@ static void drop_record(struct saver *saver, struct record *record) LOCKED
 	list->size -= record->size;
 	holding_take(&saver->tree->holdings, record->uid, HOLDING_KEPT_TEXTS, 1);
 	holding_take(&saver->tree->holdings, record->uid, HOLDING_KEPT_BYTES, record->size);
-	queue_removal(list, node_name(record->node), KEPT_FILE_COUNT);
+	queue_removal(list, record->name, KEPT_FILE_COUNT);
 	free_record(saver, record);
 }
 
@@ -134,17 +136,19 @@ static void drop_oldest(struct saver *saver) LOCKED
 	while (oldest->next)
 		oldest = oldest->next;
 	log_error("%s: the text of a failed save is dropped, there are too many newer ones: %s",
-		  place_format(oldest->place, text, sizeof(text)), node_name(oldest->node));
+		  place_format(oldest->place, text, sizeof(text)), oldest->name);
 	drop_record(saver, oldest);
 }
 
 static struct record *new_record(struct saver *saver, const char *name, struct place *place,
 				 uid_t uid, gid_t gid) LOCKED
 {
-	struct record *record = calloc(1, sizeof(*record));
+	size_t name_size = strlen(name) + 1;
+	struct record *record = calloc(1, sizeof(*record) + name_size);
 
 	if (!record)
 		return NULL;
+	memcpy(record->name, name, name_size);
 	record->place = place_hold(place);
 	record->uid = uid;
 	record->node = add_node(saver->tree, saver->kept->directory, name, NODE_PRIVATE_DIRECTORY, uid, gid);
@@ -200,15 +204,19 @@ static struct record *find_text(const struct saver *saver, const struct place *p
 	return record;
 }
 
-static bool has_record(const struct saver *saver, const struct node *node) LOCKED
+static struct record *record_of(const struct saver *saver, const struct node *node) LOCKED
 {
-	for (const struct record *record = saver->kept->newest; record; record = record->next)
-		if (record->node == node)
-			return true;
-	return false;
+	struct record *record = saver->kept->newest;
+
+	while (record && record->node != node)
+		record = record->next;
+	return record;
 }
 
-/* The lock is given up while it is written. Who removed the record meanwhile, removed nothing there yet. */
+/*
+ * The lock is given up while it is written. Who removed the record meanwhile, removed nothing there
+ * yet.
+ */
 static void write_to_disk(struct saver *saver, struct node *node, const char *name,
 			  const struct kept_bytes files[KEPT_FILE_COUNT]) LOCKED
 {
@@ -220,7 +228,7 @@ static void write_to_disk(struct saver *saver, struct node *node, const char *na
 	if (error)
 		log_error("the text of a failed save can't be kept on disk, only in memory: %s", strerror(-error));
 	lock_take(&tree->lock);
-	if (!has_record(saver, node))
+	if (!record_of(saver, node))
 		queue_removal(saver->kept, name, KEPT_FILE_COUNT);
 }
 
@@ -274,21 +282,14 @@ void kept_forget(struct saver *saver, struct place *place, const void *data, siz
 void kept_node_removed(struct saver *saver, const struct node *node)
 {
 	struct kept_list *list = saver->kept;
+	struct record *record = record_of(saver, node);
 
-	if (node->parent && node->parent->parent == list->directory) {
+	if (record)
+		drop_record(saver, record);
+	else if ((record = record_of(saver, node->parent)))
 		for (size_t i = 0; i < KEPT_FILE_COUNT; i++)
 			if (!strcmp(node_name(node), kept_file_names[i]))
-				queue_removal(list, node_name(node->parent), i);
-		return;
-	}
-	if (node->parent != list->directory)
-		return;
-	for (struct record *record = list->newest; record; record = record->next) {
-		if (record->node == node) {
-			drop_record(saver, record);
-			return;
-		}
-	}
+				queue_removal(list, record->name, i);
 }
 
 void kept_sync(struct saver *saver)
@@ -380,7 +381,7 @@ static int load_record(struct saver *saver, const char *name) UNLOCKED
 	if (error)
 		free_record(saver, record);
 	else
-		link_record(saver->kept, record);
+		link_record(saver, record);
 	lock_give(lock);
 	return error;
 }

@@ -32,7 +32,7 @@ static int check_room(const struct tree *tree, struct private_file *file, size_t
 	return error;
 }
 
-static void touch(struct tree *tree, struct private_file *file, size_t size_before) LOCKED
+static void touch(struct tree *tree, struct node *node, size_t size_before) LOCKED
 {
 	tree_count_bytes(tree, node, size_before);
 	node->file->modified = node->file->changed = clock_now();

@@ -125,6 +125,16 @@ static void keep(struct saver *saver, const struct save *save, const char *reaso
 	kept_keep(saver, &text);
 }
 
+/* What was seen there while it was marked is looked at again. */
+static void unmark(struct tree *tree, struct place *place) LOCKED
+{
+	struct node *node = tree_at(tree, place);
+
+	saving_unmark(tree, place);
+	if (node)
+		wake_look_again(tree, node);
+}
+
 void save_end(struct saver *saver, struct call *call, struct save *save)
 {
 	if (!save->is_begun)
@@ -133,13 +143,12 @@ void save_end(struct saver *saver, struct call *call, struct save *save)
 		keep(saver, save, call->reason);
 	else if (!save->error && save->version)
 		kept_forget(saver, save->place, save->content.data, save->content.size);
-	saving_unmark(saver->tree, save->place);
+	unmark(saver->tree, save->place);
 	if (save->also)
-		saving_unmark(saver->tree, save->also);
+		unmark(saver->tree, save->also);
 	save->is_begun = false;
-	struct node *node = tree_at(saver->tree, save->place);
-	if (node)
-		wake_look_again(saver->tree, node);
+	if (save->error == -EBUSY)
+		wake_changed(saver->tree, save->place); /* another was faster: see at once what is there */
 	kept_sync(saver);
 }
 
@@ -174,9 +183,7 @@ static int take_draft(const struct node *node, struct save *save) LOCKED
 	return 0;
 }
 
-/* Takes over what the store has now. Changes that were written meanwhile stay unsaved, on the new base. */
-static void show_new_state(struct node *node, struct version *version, uint64_t change,
-			   struct timespec modified) LOCKED
+void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified)
 {
 	struct config *config = node->config;
 
@@ -231,7 +238,7 @@ static int save_marked_draft(struct saver *saver, struct call *call, struct node
 }
 
 /* Waits until nothing is under way at the place of the node, which is another one when that was a rename. */
-static int wait_for_turn(struct saver *saver, struct call *call, const struct node *node)
+static int wait_for_turn(struct saver *saver, struct call *call, const struct node *node) LOCKED
 {
 	int error = 0;
 

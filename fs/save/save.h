@@ -71,7 +71,8 @@ void save_release(struct save *save) LOCKED;
  * Shows what the store has now, saved from here: a draft as it was at that change (config->change_count), with that time. Changes
  * that were written since stay unsaved, on the new base.
  */
-void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified);
+void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified)
+	LOCKED;
 
 /* Is that what the version has? NULL has nothing. */
 bool save_is_content_of(const struct version *version, const struct buffer *content) LOCKED;
