@@ -29,7 +29,10 @@ int attributes_get(struct request *request)
 		error = 0;
 	if (!error)
 		error = refresh_rights(tree, &request->call, held);
-	/* Gone: who has it open may go on; for others the name may be there again, with another node. */
+	/*
+	 * Gone: who has it open may go on; for others the name may be there again, with another
+	 * node.
+	 */
 	if (error == -ENOENT)
 		error = node->references > 1 ? 0 : -ESTALE;
 	if (!error)

@@ -9,7 +9,10 @@
 int attributes_get(struct request *request) LOCKED;
 int attributes_set(struct request *request) LOCKED;
 
-/* Cuts, or lengthens, an open file (handle), or one by its path (handle NULL), which is saved at once. Gives the lock up. */
+/*
+ * Cuts, or lengthens, an open file (handle), or one by its path (handle NULL), which is saved at
+ * once. Gives the lock up.
+ */
 int attributes_set_size(struct request *request, struct handle *handle, off_t size) LOCKED;
 
 #endif

@@ -72,8 +72,8 @@ static int bring_back(struct request *request, struct node *parent, struct place
 }
 
 /*
- * What does the store say of a name that is to be created? 0: it has such a config; -ENOENT: it has not, and this account
- * may create it; other errors.
+ * What does the store say of a name that is to be created? 0: it has such a config; -ENOENT: it has
+ * not, and this account may create it; other errors.
  */
 static int ask_store(struct request *request, struct place *place, bool is_private) LOCKED
 {
@@ -82,7 +82,10 @@ static int ask_store(struct request *request, struct place *place, bool is_priva
 	cleanup_version struct version *version = NULL;
 	int error = is_possible ? ask_get(tree, &request->call, place, VERSION_ATTRIBUTES, &version) : -ENOENT;
 
-	/* Some servers don't tell "there is none" from "you may not know": for private files both will do. */
+	/*
+	 * Some servers don't tell "there is none" from "you may not know": for private files both
+	 * will do.
+	 */
 	if (error == -EACCES && is_private)
 		return -ENOENT;
 	if (error != -ENOENT || is_private)
@@ -100,7 +103,10 @@ static int create_config(struct request *request, struct node *parent, struct no
 	return error;
 }
 
-/* What is not a node: brought back, or what the store says. 0: there is one (ret_node, if it was brought back). */
+/*
+ * What is not a node: brought back, or what the store says. 0: there is one (ret_node, if it was
+ * brought back).
+ */
 static int find_absent(struct request *request, struct node *parent, bool is_private,
 		       struct node **ret_node) LOCKED
 {
@@ -109,7 +115,9 @@ static int find_absent(struct request *request, struct node *parent, bool is_pri
 	cleanup_place struct place *place = place_below(parent->place, request->name);
 	int error = place ? -ENOENT : -ENOMEM;
 
-	/* Whoever may come back to a hidden name must be allowed to write it: its text is his then. */
+	/*
+	 * Whoever may come back to a hidden name must be allowed to write it: its text is his then.
+	 */
 	if (place && tree->terms->identities && grace_hides(saver, place))
 		error = ask_check_write(tree, &request->call, place);
 	if (error && error != -ENOENT)
@@ -118,7 +126,10 @@ static int find_absent(struct request *request, struct node *parent, bool is_pri
 	return error == -ENOENT && node_is_there(tree, parent) ? ask_store(request, place, is_private) : error;
 }
 
-/* Makes the node of a new regular file. exclusive: -EEXIST where there is one; otherwise ret_node is that one. */
+/*
+ * Makes the node of a new regular file. exclusive: -EEXIST where there is one; otherwise ret_node
+ * is that one.
+ */
 static int make_file(struct request *request, struct node *parent, bool exclusive,
 		     struct node **ret_node) LOCKED
 {
@@ -144,7 +155,8 @@ static int make_file(struct request *request, struct node *parent, bool exclusiv
 		error = find_absent(request, parent, is_private, ret_node);
 		if (!error && *ret_node)
 			return 0;
-		node = tree_child(tree, parent, request->name); /* somebody else may have made it meanwhile */
+		/* somebody else may have made it meanwhile */
+		node = tree_child(tree, parent, request->name);
 	}
 	if (!node_is_there(tree, parent))
 		return -ENOENT;

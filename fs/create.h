@@ -1,6 +1,6 @@
 /*
- * Requests that make files: CREATE, MKNOD, SYMLINK. A new config, one that comes back after it was unlinked or renamed away a moment
- * ago, or a private file.
+ * Requests that make files: CREATE, MKNOD, SYMLINK. A new config, one that comes back after it was
+ * unlinked or renamed away a moment ago, or a private file.
  */
 #ifndef NACOSFS_FS_CREATE_H
 #define NACOSFS_FS_CREATE_H

@@ -55,7 +55,10 @@ int directory_open(struct request *request)
 	struct snapshot *snapshot = snapshot_new(&filesystem->snapshots);
 	if (!snapshot)
 		return -ENOMEM;
-	/* The kernel may keep the names: when one comes or goes, the time of the directory moves, which it compares. */
+	/*
+	 * The kernel may keep the names: when one comes or goes, the time of the directory moves,
+	 * which it compares.
+	 */
 	request->info.cache_readdir = request->info.keep_cache = node->directory->names_complete;
 	request->info.fh = (uintptr_t)snapshot;
 	request->answer.kind = ANSWER_OPENED_DIRECTORY;
@@ -84,7 +87,10 @@ struct listing_answer {
 	bool plus;
 };
 
-/* Appends a name with what is known of it, whose next one is at offset; false when there is no room. */
+/*
+ * Appends a name with what is known of it, whose next one is at offset; false when there is no
+ * room.
+ */
 static bool append(struct listing_answer *answer, const char *name, const struct fuse_entry_param *entry, size_t offset)
 {
 	fuse_req_t fuse = answer->request->fuse;
@@ -116,7 +122,9 @@ static bool append_node(struct listing_answer *answer, struct node *node, size_t
 	show_stat(tree, node, false, &entry.attr);
 	/* Otherwise the name only: the kernel asks when somebody wants more. */
 	bool with_attributes = answer->plus && has_attributes(tree, node);
-	/* But not where it believes that there is no such name, and is not made to forget that yet. */
+	/*
+	 * But not where it believes that there is no such name, and is not made to forget that yet.
+	 */
 	bool is_news = answer->plus && !with_attributes && wake_has_touch(tree, node->parent, node_name(node)) &&
 		       (node->kind != NODE_CONFIG || node_config(node));
 	if (with_attributes || is_news)
@@ -137,7 +145,10 @@ static bool append_node(struct listing_answer *answer, struct node *node, size_t
 /* How many nodes one answer gives with their attributes, at most. */
 #define GIVEN_LIMIT 256
 
-/* Offsets: 0 and 1 are "." and "..", then the names of the snapshot; each entry carries the offset of the next. */
+/*
+ * Offsets: 0 and 1 are "." and "..", then the names of the snapshot; each entry carries the offset
+ * of the next.
+ */
 static int fill_answer(struct listing_answer *answer) LOCKED
 {
 	struct request *request = answer->request;

@@ -124,7 +124,10 @@ static int send_bytes(const struct request *request)
 
 static int send_room(const struct request *request)
 {
-	/* A server does not tell its room; programs that look for some before they write must find it. */
+	/*
+	 * A server does not tell its room; programs that look for some before they write must find
+	 * it.
+	 */
 	const struct statvfs room = {
 		.f_bsize = 4096,
 		.f_frsize = 4096,

@@ -1,6 +1,6 @@
 /*
- * The one door that all requests of the kernel come through: who asks, is it the toucher, the lock, the nodes looked up and held,
- * the handler, the answer. A handler is a function of a request:
+ * The one door that all requests of the kernel come through: who asks, is it the toucher, the lock,
+ * the nodes looked up and held, the handler, the answer. A handler is a function of a request:
  *
  *	static int handle(struct request *request)      with the lock; request->node is held as long as the request lives
  *	{
@@ -9,10 +9,11 @@
  *		return 0;                                   or a negative errno, which is sent
  *	}
  *
- * Threads that receive requests never wait. A handler of DOOR_TRY runs there first with a call that may not wait
- * (call.from_memory): when it says -EWOULDBLOCK it is run once more, from its beginning, on a thread of the pool that may
- * wait. So until it has asked the store for the first time it changes nothing that a second run would not change again. DOOR_MEMORY
- * never needs to wait, DOOR_WAIT always may.
+ * Threads that receive requests never wait. A handler of DOOR_TRY runs there first with a call that
+ * may not wait (call.from_memory): when it says -EWOULDBLOCK it is run once more, from its
+ * beginning, on a thread of the pool that may wait. So until it has asked the store for the first
+ * time it changes nothing that a second run would not change again. DOOR_MEMORY never needs to
+ * wait, DOOR_WAIT always may.
  */
 #ifndef NACOSFS_FS_DOOR_H
 #define NACOSFS_FS_DOOR_H
@@ -33,7 +34,10 @@ struct request;
 
 enum door_way { DOOR_MEMORY, DOOR_TRY, DOOR_WAIT };
 
-/* How long a request may take: the mount's timeout; half of it where a directory waits for it; or the timeout for each page. */
+/*
+ * How long a request may take: the mount's timeout; half of it where a directory waits for it; or
+ * the timeout for each page.
+ */
 enum door_time { DOOR_TIME, DOOR_TIME_IN_DIRECTORY, DOOR_TIME_OF_LISTING };
 
 /* What else is to be known of a kind of requests. */
@@ -45,7 +49,8 @@ enum {
 struct request_kind {
 	const char *name;
 	int (*handle)(struct request *request);
-	int (*handle_toucher)(struct request *request); /* when it is the toucher who asks; NULL: as for everybody */
+	/* when it is the toucher who asks; NULL: as for everybody */
+	int (*handle_toucher)(struct request *request);
 	enum door_way way;
 	enum door_time time;
 	unsigned flags; /* DOOR_... */
@@ -54,7 +59,8 @@ struct request_kind {
 
 enum answer_kind {
 	ANSWER_DONE,
-	ANSWER_ENTRY, /* entry; with ino 0: there is no such name, as an answer that the kernel keeps */
+	/* entry; with ino 0: there is no such name, as an answer that the kernel keeps */
+	ANSWER_ENTRY,
 	ANSWER_CREATED, /* entry and open file */
 	ANSWER_ATTRIBUTES, /* entry.attr, entry.attr_timeout */
 	ANSWER_OPENED, /* request->info */
@@ -73,13 +79,16 @@ struct answer {
 	struct version *version; /* counted */
 	size_t size;
 	off_t offset;
-	bool forget_first; /* the kernel is to forget the attributes that it has before it gets the answer */
+	/* the kernel is to forget the attributes that it has before it gets the answer */
+	bool forget_first;
 	bool drop_pages; /* the kernel is to drop its pages of the node afterwards */
 	uint64_t *given; /* the nodes whose attributes are in it, beside entry; to be freed */
 	size_t given_count;
 };
 
-/* The pids and the groups of the caller are as the kernel knows them in the mount's pid namespace. */
+/*
+ * The pids and the groups of the caller are as the kernel knows them in the mount's pid namespace.
+ */
 struct request {
 	struct pool_job job; /* first */
 	struct request_kind *kind;
@@ -114,7 +123,10 @@ struct request {
 	struct answer answer;
 };
 
-/* Begins: what the kernel asks, filled in but for what the door knows. name, new_name, value are the caller's. */
+/*
+ * Begins: what the kernel asks, filled in but for what the door knows. name, new_name, value are
+ * the caller's.
+ */
 void door_enter(struct request *request) UNLOCKED;
 
 /* As the kernel forgets nodes. */
@@ -130,7 +142,9 @@ static inline const struct terms *request_terms(const struct request *request)
 	return &request->filesystem->terms;
 }
 
-/* The open file of the request; NULL for a file that the toucher has open, or where there is none. */
+/*
+ * The open file of the request; NULL for a file that the toucher has open, or where there is none.
+ */
 static inline struct handle *request_handle(const struct request *request)
 {
 	return request->has_info ? (struct handle *)(uintptr_t)request->info.fh : NULL;
@@ -148,11 +162,16 @@ int request_is_writer(struct request *request, struct held *node, bool *ret_is_w
 /* Makes it one that may take as long as a listing. */
 void request_extend_for_listing(struct request *request);
 
-/* Fills in the answer: the node as an entry, whose lookup is counted; or its attributes. as_writer: who asks writes to it. */
+/*
+ * Fills in the answer: the node as an entry, whose lookup is counted; or its attributes. as_writer:
+ * who asks writes to it.
+ */
 void request_answer_entry(struct request *request, struct node *node, bool as_writer) LOCKED;
 void request_answer_attributes(struct request *request, struct node *node, bool as_writer) LOCKED;
 
-/* May who asks do that at the place? As access_check(), with his groups where the request may wait. */
+/*
+ * May who asks do that at the place? As access_check(), with his groups where the request may wait.
+ */
 int request_check(struct request *request, struct place *place, unsigned rights) LOCKED;
 
 /* As request_check() for writing, and then the store. Gives the lock up. */

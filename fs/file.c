@@ -76,8 +76,9 @@ static bool is_continued_by(const struct version *version, const struct version 
 }
 
 /*
- * What goes to the page cache must be the current version whoever asks for it, or the pages would be stale for all; when
- * there is none any more, the last one goes on. Who reads behind the end goes on with what was appended.
+ * What goes to the page cache must be the current version whoever asks for it, or the pages would
+ * be stale for all; when there is none any more, the last one goes on. Who reads behind the end
+ * goes on with what was appended.
  */
 static int follow_version(struct request *request, struct handle *handle) LOCKED
 {
@@ -139,7 +140,10 @@ static int write_to_draft(struct request *request, struct handle *handle) LOCKED
 	if (error)
 		return error;
 	struct buffer *content = &node_draft(node)->content;
-	/* The kernel computes the offset of an append from the size that it knows, which may be another version's. */
+	/*
+	 * The kernel computes the offset of an append from the size that it knows, which may be
+	 * another version's.
+	 */
 	if (appends)
 		offset = (off_t)content->size;
 	if ((uint64_t)offset + request->size > limit)
@@ -179,7 +183,10 @@ int file_write(struct request *request)
 
 /* -------------------------------------------------------------------- saving */
 
-/* Saves what the handle changed; a failure stays with the handle, unless the file is only empty so far. */
+/*
+ * Saves what the handle changed; a failure stays with the handle, unless the file is only empty so
+ * far.
+ */
 static int save_handle(struct request *request, struct handle *handle) LOCKED
 {
 	struct node *node = handle->node;
@@ -234,7 +241,10 @@ int file_fsync(struct request *request)
 	return request->call.from_memory ? -EWOULDBLOCK : save_handle(request, handle);
 }
 
-/* Changes that no close saved: whoever made them left without one (a descriptor sent away, a daemon's child). */
+/*
+ * Changes that no close saved: whoever made them left without one (a descriptor sent away, a
+ * daemon's child).
+ */
 static int save_late(struct request *request, struct handle *handle) LOCKED
 {
 	struct node *node = handle->node;
@@ -261,7 +271,10 @@ int file_release(struct request *request)
 
 	if (!handle)
 		return 0;
-	/* What was mapped (privately; the kernel refuses the rest) is in the page cache. Nobody waits for its end. */
+	/*
+	 * What was mapped (privately; the kernel refuses the rest) is in the page cache. Nobody
+	 * waits for its end.
+	 */
 	if (is_secret && request->call.from_memory)
 		return -EWOULDBLOCK;
 	int error = save_late(request, handle);

@@ -15,7 +15,10 @@ int file_release(struct request *request) LOCKED;
 int file_allocate(struct request *request) LOCKED;
 int file_readlink(struct request *request) LOCKED;
 
-/* Opens a node that is held, as request->info says, for OPEN and CREATE: fills in request->info. Gives the lock up. */
+/*
+ * Opens a node that is held, as request->info says, for OPEN and CREATE: fills in request->info.
+ * Gives the lock up.
+ */
 int file_open_node(struct request *request, struct held *node) LOCKED;
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The mounted filesystem: everything that a request may need, put together. One of these exists; the FUSE handlers get it as
- * their user data. What belongs to each part is guarded as that part says.
- * Its life is in fs/lifetime.h.
+ * The mounted filesystem: everything that a request may need, put together. One of these exists;
+ * the FUSE handlers get it as their user data. What belongs to each part is guarded as that part
+ * says. Its life is in fs/lifetime.h.
  */
 #ifndef NACOSFS_FS_FILESYSTEM_H
 #define NACOSFS_FS_FILESYSTEM_H
@@ -20,7 +20,8 @@ struct filesystem {
 	struct saver saver;
 	struct follower follower;
 	struct pool *pool;
-	struct snapshot *snapshots; /* all open directories (fs/node/snapshot.h); guarded by the tree's lock */
+	/* all open directories (fs/node/snapshot.h); guarded by the tree's lock */
+	struct snapshot *snapshots;
 };
 
 #endif

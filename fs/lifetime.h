@@ -10,8 +10,8 @@
 #include "fs/filesystem.h"
 
 /*
- * Makes all but the terms, and .nacosfs; kept texts are in that directory (NULL: in memory only). 0 or -ENOMEM. The store's events
- * are set here. lifetime_release() it also after a failure.
+ * Makes all but the terms, and .nacosfs; kept texts are in that directory (NULL: in memory only). 0
+ * or -ENOMEM. The store's events are set here. lifetime_release() it also after a failure.
  */
 int lifetime_init(struct filesystem *filesystem, const char *kept_directory) UNLOCKED;
 

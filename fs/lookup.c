@@ -21,8 +21,9 @@ struct lookup {
 };
 
 /*
- * Namespaces are on the server's list, or are not and have configs all the same. Where there is no list, any possible name
- * leads on, like that of a group in a namespace which this account may not list.
+ * Namespaces are on the server's list, or are not and have configs all the same. Where there is no
+ * list, any possible name leads on, like that of a group in a namespace which this account may not
+ * list.
  */
 static int check_name(const struct lookup *lookup) LOCKED
 {
@@ -43,7 +44,10 @@ static int check_name(const struct lookup *lookup) LOCKED
 	return error == -EACCES || (error == -ENOENT && !strcmp(request->name, "public")) ? 0 : error;
 }
 
-/* The node of the name, added as that kind where somebody else did not make it meanwhile. -ENOENT when the directory is gone. */
+/*
+ * The node of the name, added as that kind where somebody else did not make it meanwhile. -ENOENT
+ * when the directory is gone.
+ */
 static int add_node(const struct lookup *lookup, enum node_kind kind, struct node **ret_node) LOCKED
 {
 	struct tree *tree = request_tree(lookup->request);
@@ -116,8 +120,8 @@ static int refresh(struct request *request, struct held *held) LOCKED
 }
 
 /*
- * A name that is not there may be one that this account could create, though not any name: then its directory must show that
- * names may be created.
+ * A name that is not there may be one that this account could create, though not any name: then its
+ * directory must show that names may be created.
  */
 static int load_right_to_create(const struct lookup *lookup) LOCKED
 {
@@ -133,7 +137,10 @@ static int load_right_to_create(const struct lookup *lookup) LOCKED
 	return error == -EWOULDBLOCK ? error : 0;
 }
 
-/* That there is no such name, as an answer that the kernel keeps: where it is made to forget it when the name appears. */
+/*
+ * That there is no such name, as an answer that the kernel keeps: where it is made to forget it
+ * when the name appears.
+ */
 static bool answer_absent(const struct lookup *lookup) LOCKED
 {
 	struct request *request = lookup->request;

@@ -12,7 +12,8 @@
 #include "util/cleanup.h"
 
 /*
- * What this account may not do is refused here, because some programs never look at what close says.
+ * What this account may not do is refused here, because some programs never look at what close
+ * says.
  */
 static int check_rights(struct request *request, const struct held *held, int flags) LOCKED
 {
@@ -32,7 +33,10 @@ static int check_rights(struct request *request, const struct held *held, int fl
 	return error;
 }
 
-/* What was never stored was never asked for: with logins of their own, one user's text is not shown to another before. */
+/*
+ * What was never stored was never asked for: with logins of their own, one user's text is not shown
+ * to another before.
+ */
 static bool is_of_another(const struct request *request, const struct node *node, int flags) LOCKED
 {
 	const struct draft *draft = node_draft(node);
@@ -161,8 +165,8 @@ int file_open_node(struct request *request, struct held *held)
 		return error;
 	info->fh = (uintptr_t)handle;
 	/*
-	 * The page cache can't hold two versions of one file, and a reader keeps the one that it opened; nor may it hold a
-	 * secret, or what is only here.
+	 * The page cache can't hold two versions of one file, and a reader keeps the one that it
+	 * opened; nor may it hold a secret, or what is only here.
 	 */
 	handle->is_cached = request_terms(request)->kernel_cache && node->kind == NODE_CONFIG && !handle->may_write &&
 			    !node_memory(tree, node) && !node_draft(node);

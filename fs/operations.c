@@ -51,7 +51,10 @@ enum {
 	LISTXATTR, KIND_COUNT,
 };
 
-/* The name, the handler, that for the toucher, the way, the time, and what else is to be known of it. */
+/*
+ * The name, the handler, that for the toucher, the way, the time, and what else is to be known of
+ * it.
+ */
 static struct request_kind kinds[KIND_COUNT] = {
 	[LOOKUP] = { "lookup", touch_answer_first_lookup, touch_answer_lookup, DOOR_TRY, DOOR_TIME_IN_DIRECTORY, 0, 0 },
 	[GETATTR] = { "getattr", attributes_get, touch_answer_getattr, DOOR_TRY, DOOR_TIME, 0, 0 },
@@ -320,7 +323,10 @@ static void negotiate(struct filesystem *filesystem, struct fuse_conn_info *conn
 {
 	struct terms *terms = &filesystem->terms;
 
-	/* Names come with their attributes where they are known; the kernel's guess when to ask for both is no use here. */
+	/*
+	 * Names come with their attributes where they are known; the kernel's guess when to ask for
+	 * both is no use here.
+	 */
 	if (connection->capable & FUSE_CAP_READDIRPLUS)
 		connection->want |= FUSE_CAP_READDIRPLUS;
 	connection->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
@@ -342,7 +348,10 @@ static void on_init(void *userdata, struct fuse_conn_info *connection)
 	pthread_t counter;
 
 	negotiate(filesystem, connection);
-	/* Threads must be started here: what was started before the program went to the background is gone. */
+	/*
+	 * Threads must be started here: what was started before the program went to the background
+	 * is gone.
+	 */
 	if (grace_start(&filesystem->saver))
 		log_error("can't start a thread: removals and deferred saves wait for the unmount");
 	follower_start(&filesystem->follower);

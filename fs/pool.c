@@ -25,7 +25,8 @@ struct pool {
 	struct thread *threads;
 	size_t thread_count, idle;
 	struct table shares;
-	struct share *turn, **last_turn; /* those with jobs that wait, in the order of their turns */
+	/* those with jobs that wait, in the order of their turns */
+	struct share *turn, **last_turn;
 	size_t waiting, running;
 };
 
@@ -162,7 +163,8 @@ static void *run(void *arg)
 		pool->running--;
 		forget_if_idle(pool, share);
 		if (pool->turn)
-			pthread_cond_signal(&pool->woken); /* one who had to wait for his share may run now */
+			/* one who had to wait for his share may run now */
+			pthread_cond_signal(&pool->woken);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;

@@ -1,11 +1,12 @@
 /*
- * Threads that may wait, for requests that can't be answered from memory: a bounded number of them, shared out among users, so that
- * whatever one of them asks, others are served.
+ * Threads that may wait, for requests that can't be answered from memory: a bounded number of them,
+ * shared out among users, so that whatever one of them asks, others are served.
  *
- * A user may have at most half of what the others leave free; the rest of his requests waits for its turn. root is exempt. Users
- * take turns, and each user's requests keep their order.
+ * A user may have at most half of what the others leave free; the rest of his requests waits for
+ * its turn. root is exempt. Users take turns, and each user's requests keep their order.
  *
- * Safe from any thread; submitting never waits. pool_new -> pool_submit ... -> pool_stop -> pool_free.
+ * Safe from any thread; submitting never waits. pool_new -> pool_submit ... -> pool_stop ->
+ * pool_free.
  */
 #ifndef NACOSFS_FS_POOL_H
 #define NACOSFS_FS_POOL_H
@@ -18,7 +19,10 @@
 
 struct pool;
 
-/* One thing that is to be done: the beginning of something larger, which is the caller's until run() is called, and run()'s then. */
+/*
+ * One thing that is to be done: the beginning of something larger, which is the caller's until
+ * run() is called, and run()'s then.
+ */
 struct pool_job {
 	void (*run)(struct pool_job *job);
 	uid_t uid;

@@ -11,7 +11,10 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 
-/* How long after a failed save an unlink by the same process means "drop what I wrote", not "remove the config". */
+/*
+ * How long after a failed save an unlink by the same process means "drop what I wrote", not "remove
+ * the config".
+ */
 #define FAILED_SAVE_MS 5000
 
 /* What can't be read can't be kept for a grace: it is removed at once, whatever it is. */
@@ -25,7 +28,10 @@ static int remove_unread(struct request *request, struct node *node, struct plac
 	return error;
 }
 
-/* Some programs remove the target of a copy that failed; the server's text has nothing to do with that. */
+/*
+ * Some programs remove the target of a copy that failed; the server's text has nothing to do with
+ * that.
+ */
 static bool cleans_up(const struct node *node, pid_t process) LOCKED
 {
 	const struct config *config = node->config;

@@ -21,7 +21,10 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-/* A rename while it runs. The nodes are held by the request; what is at the two places waits for its end. */
+/*
+ * A rename while it runs. The nodes are held by the request; what is at the two places waits for
+ * its end.
+ */
 struct renaming {
 	struct request *request;
 	struct saver *saver;
@@ -54,7 +57,8 @@ static int move_node(const struct renaming *renaming) LOCKED
 }
 
 /*
- * What is the server's version under the new name? That of a name which was hidden a moment ago counts: the rename brings it back.
+ * What is the server's version under the new name? That of a name which was hidden a moment ago
+ * counts: the rename brings it back.
  */
 static int load_target(struct renaming *renaming, bool private_name) LOCKED
 {
@@ -71,7 +75,10 @@ static int load_target(struct renaming *renaming, bool private_name) LOCKED
 	return error == -ENOENT || error == -EACCES ? 0 : error;
 }
 
-/* The node has become the config of the new name, at the version that was just stored: its text as it was at that change. */
+/*
+ * The node has become the config of the new name, at the version that was just stored: its text as
+ * it was at that change.
+ */
 static void finish_config(const struct renaming *renaming, struct version *version, uint64_t change,
 			  struct timespec modified) LOCKED
 {
@@ -136,7 +143,10 @@ static int check_base(struct renaming *renaming) LOCKED
 	return 0;
 }
 
-/* What was written to the temp file while it was stored is unsaved: of who has it open, or, closed since, of the grace. */
+/*
+ * What was written to the temp file while it was stored is unsaved: of who has it open, or, closed
+ * since, of the grace.
+ */
 static int start_draft(const struct renaming *renaming, struct version *version,
 		       struct buffer *content) LOCKED
 {
@@ -179,8 +189,8 @@ static int become_config(struct renaming *renaming, struct version *version) LOC
 }
 
 /*
- * A private file is renamed onto a config: this is the save of an editor that writes a temp file. What it started from is
- * the version that was shown when the temp file was made.
+ * A private file is renamed onto a config: this is the save of an editor that writes a temp file.
+ * What it started from is the version that was shown when the temp file was made.
  */
 static int save_private(struct renaming *renaming, int refused) LOCKED
 {
@@ -214,7 +224,10 @@ failed:
 
 /* ------------------------------------------------------------------------- a backup is made */
 
-/* A config is renamed to a private name: the first half of a save with a backup. It stays on the server. */
+/*
+ * A config is renamed to a private name: the first half of a save with a backup. It stays on the
+ * server.
+ */
 static int hide_config(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
@@ -275,8 +288,8 @@ static void undo_move(struct renaming *renaming) LOCKED
 }
 
 /*
- * The old config could not be removed. Only where it is known to be there is the new one taken back: otherwise that may be
- * the last copy.
+ * The old config could not be removed. Only where it is known to be there is the new one taken
+ * back: otherwise that may be the last copy.
  */
 static int fail_move(struct renaming *renaming, int error) LOCKED
 {
@@ -291,7 +304,10 @@ static int fail_move(struct renaming *renaming, int error) LOCKED
 	return error;
 }
 
-/* The text of the source, with what is written to it. version: what the server has of it, NULL: nothing. */
+/*
+ * The text of the source, with what is written to it. version: what the server has of it, NULL:
+ * nothing.
+ */
 static int take_config(struct renaming *renaming, const struct version *version) LOCKED
 {
 	struct request *request = renaming->request;
@@ -315,7 +331,9 @@ static bool is_blank(const struct buffer *content)
 	return text_is_utf8(content->data, content->size) && text_is_blank(content->data, content->size);
 }
 
-/* A config is renamed to another config's name: publish there with all metadata, then remove here. */
+/*
+ * A config is renamed to another config's name: publish there with all metadata, then remove here.
+ */
 static int move_config(struct renaming *renaming) LOCKED
 {
 	struct request *request = renaming->request;
@@ -406,7 +424,10 @@ static int rename_file(struct renaming *renaming) LOCKED
 	struct save *save = &renaming->save;
 	int error = 0;
 
-	/* What is removed is not to be removed any more when it is saved, and what waits for its grace not to be saved here. */
+	/*
+	 * What is removed is not to be removed any more when it is saved, and what waits for its
+	 * grace not to be saved here.
+	 */
 	save->place = renaming->new_place ? renaming->new_place : renaming->place;
 	if (save->place)
 		error = save_begin(renaming->saver, &request->call, save, renaming->place);
@@ -418,7 +439,10 @@ static int rename_file(struct renaming *renaming) LOCKED
 	return error;
 }
 
-/* Directories: what is in memory only moves; what is on the server would be many moves, which the caller does better. */
+/*
+ * Directories: what is in memory only moves; what is on the server would be many moves, which the
+ * caller does better.
+ */
 static int rename_directory(struct renaming *renaming) LOCKED
 {
 	const struct node *source = renaming->source->node, *target = renaming->target;

@@ -6,8 +6,8 @@
 #include "fs/node/wake.h"
 
 /*
- * What does a name lead to, for the toucher? What is to be created must not be there yet, or the kernel would not let it be
- * created; what is to be removed still is.
+ * What does a name lead to, for the toucher? What is to be created must not be there yet, or the
+ * kernel would not let it be created; what is to be removed still is.
  */
 static struct node *find(struct request *request) LOCKED
 {
@@ -34,8 +34,8 @@ static struct node *find(struct request *request) LOCKED
 }
 
 /*
- * The kernel has one size for all who look: while somebody writes it must be that of what he writes, or his lseek(SEEK_END)
- * would be wrong.
+ * The kernel has one size for all who look: while somebody writes it must be that of what he
+ * writes, or his lseek(SEEK_END) would be wrong.
  */
 static bool shows_draft(const struct node *node) LOCKED
 {
@@ -66,8 +66,8 @@ int touch_answer_first_lookup(struct request *request)
 }
 
 /*
- * A daemon that is not root owns its files, but may show them read-only: to the toucher, and for this moment, they show as
- * what the owner may write to.
+ * A daemon that is not root owns its files, but may show them read-only: to the toucher, and for
+ * this moment, they show as what the owner may write to.
  */
 static void show_writable(struct request *request)
 {

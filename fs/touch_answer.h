@@ -1,5 +1,6 @@
 /*
- * What the toucher is answered (fs/follow/toucher.h): from memory; nothing is changed, and nobody waited for.
+ * What the toucher is answered (fs/follow/toucher.h): from memory; nothing is changed, and nobody
+ * waited for.
  */
 #ifndef NACOSFS_FS_TOUCH_ANSWER_H
 #define NACOSFS_FS_TOUCH_ANSWER_H

@@ -1,8 +1,9 @@
 /*
  * A hash table of things that carry their own link, so that adding one can't fail.
  *
- * Hashes are seeded anew in each process: nobody who chooses names can make them fall into one bucket. A table grows by itself;
- * without memory for that its chains just get longer. All zeros is an empty one.
+ * Hashes are seeded anew in each process: nobody who chooses names can make them fall into one
+ * bucket. A table grows by itself; without memory for that its chains just get longer. All zeros is
+ * an empty one.
  *
  *	struct thing {
  *		struct table_link link; // first
@@ -37,10 +38,14 @@ struct table {
 	struct table_link **buckets;
 	size_t bucket_count; /* a power of two; 0 before the first one is added */
 	size_t count;
-	struct table_link *unhashed; /* what was added when there was no memory for buckets at all */
+	/* what was added when there was no memory for buckets at all */
+	struct table_link *unhashed;
 };
 
-/* A hash of bytes, with the seed of this process; and of more of them behind those that before is the hash of. */
+/*
+ * A hash of bytes, with the seed of this process; and of more of them behind those that before is
+ * the hash of.
+ */
 uint64_t table_hash(const void *data, size_t size);
 uint64_t table_hash_more(uint64_t before, const void *data, size_t size);
 uint64_t table_hash_text(const char *text);
@@ -56,8 +61,9 @@ void table_add(struct table *table, struct table_link *link, uint64_t hash);
 void table_remove(struct table *table, struct table_link *link);
 
 /*
- * All of them, in no order: the first for NULL, then the one behind before; NULL at the end. Between the calls nothing may be
- * added; before may be taken out only if its successor was asked for already.
+ * All of them, in no order: the first for NULL, then the one behind before; NULL at the end.
+ * Between the calls nothing may be added; before may be taken out only if its successor was asked
+ * for already.
  */
 struct table_link *table_next(const struct table *table, const struct table_link *before);
 

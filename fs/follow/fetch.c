@@ -160,7 +160,10 @@ static void fetch_one(struct saver *saver, struct wake_fetch *fetch) LOCKED
 
 /* ---------------------------------------------------------------- comparing */
 
-/* Lists of nodes that something is to be done with, one after the other, while the lock is given up. */
+/*
+ * Lists of nodes that something is to be done with, one after the other, while the lock is given
+ * up.
+ */
 struct node_list {
 	struct held *nodes;
 	size_t count;

@@ -16,8 +16,8 @@
 #include "util/text.h"
 
 /*
- * Who watches a directory may never have read what is in it: what was listed only is watched too. More names than these in a
- * directory are not, until they are read.
+ * Who watches a directory may never have read what is in it: what was listed only is watched too.
+ * More names than these in a directory are not, until they are read.
  */
 #define WATCHED_NAMES_LIMIT 10000
 
@@ -74,7 +74,8 @@ void fill_verify_group(struct tree *tree, struct call *call, struct held *held)
 }
 
 /*
- * What a listing does not have may have been created after it, or skipped by its pages: each such child is asked for.
+ * What a listing does not have may have been created after it, or skipped by its pages: each such
+ * child is asked for.
  */
 static int verify_absent(struct tree *tree, struct call *call, struct node *directory) LOCKED
 {

@@ -10,9 +10,10 @@
 #include "util/wait.h"
 
 /*
- * It only ever makes the kernel forget attributes (inval_inode with a negative offset), which waits for nobody. inval_entry, or
- * dropping pages, would wait for handlers of ours, and a daemon killed meanwhile would never end. Entries are made to be forgotten
- * by the toucher, pages by its open and by the new time.
+ * It only ever makes the kernel forget attributes (inval_inode with a negative offset), which waits
+ * for nobody. inval_entry, or dropping pages, would wait for handlers of ours, and a daemon killed
+ * meanwhile would never end. Entries are made to be forgotten by the toucher, pages by its open and
+ * by the new time.
  */
 static void *run_teller(void *arg)
 {

@@ -1,11 +1,13 @@
 /*
- * What others did, on its way to the kernel: the workers that empty the wake queue (fs/node/wake.h).
+ * What others did, on its way to the kernel: the workers that empty the wake queue
+ * (fs/node/wake.h).
  *
  *	follower_start (in the INIT request: after the program went to the background) -> follower_stop (when the loop has
  *	ended, before the unmount) -> follower_end (after it)
  *
- * Some threads fetch what may have changed; one makes the kernel forget what it knew (tell.c), which waits for nobody; one hands
- * what is to be raised to the toucher (toucher.c). No FUSE handler calls into the kernel: they queue.
+ * Some threads fetch what may have changed; one makes the kernel forget what it knew (tell.c),
+ * which waits for nobody; one hands what is to be raised to the toucher (toucher.c). No FUSE
+ * handler calls into the kernel: they queue.
  */
 #ifndef NACOSFS_FS_FOLLOW_FOLLOWER_H
 #define NACOSFS_FS_FOLLOW_FOLLOWER_H

@@ -51,7 +51,9 @@ int refresh_config(struct tree *tree, struct call *call, struct held *held, enum
 	int error = ask_get(tree, call, place, part, &version);
 	if (error == -EWOULDBLOCK)
 		return error;
-	/* It may have been moved meanwhile, or become a private file: then this says nothing of it. */
+	/*
+	 * It may have been moved meanwhile, or become a private file: then this says nothing of it.
+	 */
 	if (node->place == place) {
 		if (!error)
 			show_version(tree, node, version);

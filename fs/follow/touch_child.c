@@ -15,7 +15,10 @@
 
 #include "util/cleanup.h"
 
-/* Nothing but what is mounted there may be touched: not what is mounted upon it, not where a link leads. */
+/*
+ * Nothing but what is mounted there may be touched: not what is mounted upon it, not where a link
+ * leads.
+ */
 #define RESOLVE_INSIDE (RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS)
 
 #define DENIED_ATTEMPTS 5
@@ -37,8 +40,9 @@ static int open_inside(int directory, const char *path, int flags)
 }
 
 /*
- * The root of the mount. Opened for each command: while it is open, the mount is busy. copy: of a private copy of the
- * mount, which may be written to where the mount itself was made read-only; this needs a privilege.
+ * The root of the mount. Opened for each command: while it is open, the mount is busy. copy: of a
+ * private copy of the mount, which may be written to where the mount itself was made read-only;
+ * this needs a privilege.
  */
 static int open_root(const struct toucher *toucher, bool copy)
 {
@@ -131,7 +135,10 @@ static int run_command(struct toucher *toucher, const struct touch_command *comm
 		return say_hello(toucher, command);
 	cleanup_close int root = open_root(toucher, false);
 	int error = root < 0 ? root : run_inside(root, command);
-	/* To a user's toucher files show writable when it asks; who else asks in between makes the kernel see the true mode. */
+	/*
+	 * To a user's toucher files show writable when it asks; who else asks in between makes the
+	 * kernel see the true mode.
+	 */
 	for (int i = 0; error == -EACCES && i < DENIED_ATTEMPTS; i++)
 		error = run_inside(root, command);
 	if (error != -EROFS)
@@ -146,7 +153,9 @@ int touch_child_run(int socket)
 	struct toucher toucher = { 0 };
 	struct touch_command command;
 
-	/* It ends with the daemon, which says so by closing the socket; signals are meant for that. */
+	/*
+	 * It ends with the daemon, which says so by closing the socket; signals are meant for that.
+	 */
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	prctl(PR_SET_NAME, TOUCHER_NAME);

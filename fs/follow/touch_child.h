@@ -1,12 +1,14 @@
 /*
- * The toucher: a process of ours that makes system calls inside the mount, because nothing else raises inotify events
- * there. It knows of nothing but paths.
+ * The toucher: a process of ours that makes system calls inside the mount, because nothing else
+ * raises inotify events there. It knows of nothing but paths.
  *
- * It is a process and not a thread for one reason: whoever waits for an answer of the mount can't be killed until that
- * comes. As a thread of the daemon it would keep a killed daemon, its connection and so itself alive for ever.
+ * It is a process and not a thread for one reason: whoever waits for an answer of the mount can't
+ * be killed until that comes. As a thread of the daemon it would keep a killed daemon, its
+ * connection and so itself alive for ever.
  *
- * The daemon starts its own program anew under the name TOUCHER_NAME, with a SOCK_SEQPACKET socket as standard input. Each
- * command is answered with an int32_t: 0 or a negative errno. The first one is TOUCH_HELLO. It ends when the daemon does.
+ * The daemon starts its own program anew under the name TOUCHER_NAME, with a SOCK_SEQPACKET socket
+ * as standard input. Each command is answered with an int32_t: 0 or a negative errno. The first one
+ * is TOUCH_HELLO. It ends when the daemon does.
  */
 #ifndef NACOSFS_FS_FOLLOW_TOUCH_CHILD_H
 #define NACOSFS_FS_FOLLOW_TOUCH_CHILD_H

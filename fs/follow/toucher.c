@@ -66,7 +66,10 @@ bool toucher_meets(struct toucher *toucher, pid_t thread, const char *name)
 
 /* --------------------------------------------------------------- the process */
 
-/* Starts this program again as the toucher: a fork of a program with threads, and with secrets, would be a bad copy. */
+/*
+ * Starts this program again as the toucher: a fork of a program with threads, and with secrets,
+ * would be a bad copy.
+ */
 static int spawn(struct toucher *toucher) UNLOCKED
 {
 	char *arguments[] = { TOUCHER_NAME, NULL };
@@ -144,8 +147,8 @@ static int make_nonce(struct toucher *toucher) LOCKED
 }
 
 /*
- * Starts it, and learns as whom the kernel knows it: in whatever pid namespace the mount lives. With the lock, given up
- * meanwhile.
+ * Starts it, and learns as whom the kernel knows it: in whatever pid namespace the mount lives.
+ * With the lock, given up meanwhile.
  */
 static int meet(struct toucher *toucher) LOCKED
 {
@@ -192,7 +195,10 @@ static bool write_path(const struct tree *tree, const struct node *directory, ch
 	return used < size;
 }
 
-/* Some failures say nothing: the name is gone, or there, or was only to be looked up anew, and its creation refused. */
+/*
+ * Some failures say nothing: the name is gone, or there, or was only to be looked up anew, and its
+ * creation refused.
+ */
 static bool is_failure(const struct wake_touch *touch, int error)
 {
 	return error && error != -ENOENT && error != -EEXIST && error != -ESTALE &&
@@ -302,7 +308,10 @@ void toucher_stop(struct toucher *toucher)
 	toucher->stopping = true;
 	int socket = atomic_load(&toucher->socket);
 	lock_give(&toucher->tree->lock);
-	/* The thread may be waiting for the process, and that for an answer that nobody gives any more. */
+	/*
+	 * The thread may be waiting for the process, and that for an answer that nobody gives any
+	 * more.
+	 */
 	if (socket >= 0)
 		shutdown(socket, SHUT_RDWR);
 	thread_join(&toucher->thread);

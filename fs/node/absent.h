@@ -1,6 +1,7 @@
 /*
- * Names that the kernel was told do not exist, and may believe so for long. Whoever makes one of them appear, or stops being
- * told that it does, must make the kernel forget (TOUCH_FORGET_ABSENT, TOUCH_CREATED).
+ * Names that the kernel was told do not exist, and may believe so for long. Whoever makes one of
+ * them appear, or stops being told that it does, must make the kernel forget (TOUCH_FORGET_ABSENT,
+ * TOUCH_CREATED).
  *
  * Guarded by tree->lock.
  */
@@ -13,7 +14,10 @@
 
 #include "fs/node/lock.h"
 
-/* More are not remembered, so that a program that looks for ever new names does not fill the memory. */
+/*
+ * More are not remembered, so that a program that looks for ever new names does not fill the
+ * memory.
+ */
 #define ABSENT_LIMIT 32768
 
 struct absent_name {
@@ -32,7 +36,10 @@ struct absent_names {
 int absent_init(struct absent_names *names);
 void absent_destroy(struct absent_names *names);
 
-/* Remembers a name for timeout_ms; false when there is no room: then the kernel may not be told for long. */
+/*
+ * Remembers a name for timeout_ms; false when there is no room: then the kernel may not be told for
+ * long.
+ */
 bool absent_add(struct absent_names *names, uint64_t parent_id, const char *name, int64_t timeout_ms) LOCKED;
 
 /* Forgets it; was it remembered? */

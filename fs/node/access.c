@@ -24,8 +24,9 @@ struct shares {
 };
 
 /*
- * With identity=caller everybody asks for himself: no more is taken away from what his own account may do. Who is in the list
- * without rights must be there too, or the entry of a group would be his.
+ * With identity=caller everybody asks for himself: no more is taken away from what his own account
+ * may do. Who is in the list without rights must be there too, or the entry of a group would be
+ * his.
  */
 static void find_shares_of_callers(const struct terms *terms, struct place *place,
 				   bool is_directory, struct shares *ret_shares)
@@ -203,7 +204,9 @@ static uint32_t read_number(const unsigned char *bytes, size_t size)
 	return number;
 }
 
-/* The mode that an ACL without named entries is; -ENOENT when it has some, -EINVAL when it is none. */
+/*
+ * The mode that an ACL without named entries is; -ENOENT when it has some, -EINVAL when it is none.
+ */
 static int read_plain(const unsigned char *bytes, size_t size, mode_t *ret_mode)
 {
 	mode_t mode = 0;

@@ -1,7 +1,8 @@
 /*
- * A draft: what is being written to a config. The bytes of the version that it started from (its base), plus what was written
- * since; all local writers of a config share it. Readers go on seeing the last version. A save (fs/save/save.h) puts it into the
- * store, on condition that the config is still at the base.
+ * A draft: what is being written to a config. The bytes of the version that it started from (its
+ * base), plus what was written since; all local writers of a config share it. Readers go on seeing
+ * the last version. A save (fs/save/save.h) puts it into the store, on condition that the config is
+ * still at the base.
  *
  * All functions want tree->lock.
  */
@@ -33,8 +34,9 @@ bool draft_is_dirty(const struct node *node) LOCKED;
 bool draft_is_blank(const struct node *node) LOCKED;
 
 /*
- * What content a new reader of a config gets where version is what the server has (NULL: nothing): the version, or, where the server has none
- * yet, or the config was emptied here and is left so, a copy of the draft. Counted for the caller; NULL: nothing. 0 or -ENOMEM.
+ * What content a new reader of a config gets where version is what the server has (NULL: nothing):
+ * the version, or, where the server has none yet, or the config was emptied here and is left so, a
+ * copy of the draft. Counted for the caller; NULL: nothing. 0 or -ENOMEM.
  */
 int draft_version_for_reader(const struct node *node, struct version *version,
 			     struct version **ret_version) LOCKED;

@@ -1,6 +1,7 @@
 /*
- * What each user of this machine makes the daemon hold: private files, kept texts, names that are put off. Counted by uid, so that it
- * can be told, and limited, who fills the memory that all share.
+ * What each user of this machine makes the daemon hold: private files, kept texts, names that are
+ * put off. Counted by uid, so that it can be told, and limited, who fills the memory that all
+ * share.
  *
  * All functions want tree->lock, and ask nobody.
  */

@@ -52,7 +52,10 @@ void lock_assert_held(const struct lock *lock) NO_LOCK_ANALYSIS
 		abort();
 }
 
-/* Whether the caller was interrupted only /proc can tell, so that is asked without the lock: after the wait, not before. */
+/*
+ * Whether the caller was interrupted only /proc can tell, so that is asked without the lock: after
+ * the wait, not before.
+ */
 int lock_wait(struct lock *lock, struct call *call)
 {
 	if (call->from_memory)

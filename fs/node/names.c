@@ -64,7 +64,10 @@ static bool is_backup_suffix(const char *name)
 	return false;
 }
 
-/* .tmp-XYZ, .tmp.XYZ, .save.1, .dpkg-new, .ucf-old, .augnew.XYZ and six or more digits behind the last dot. */
+/*
+ * .tmp-XYZ, .tmp.XYZ, .save.1, .dpkg-new, .ucf-old, .augnew.XYZ and six or more digits behind the
+ * last dot.
+ */
 static bool is_backup_pattern(const char *name)
 {
 	const char *last_dot = strrchr(name, '.');

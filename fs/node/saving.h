@@ -1,6 +1,7 @@
 /*
- * Places at which something is under way: a config that is being saved, moved or removed. Whoever wants to begin another such
- * thing there waits for its end (fs/save/save.h); what comes from elsewhere meanwhile is shown, but nothing is unlinked.
+ * Places at which something is under way: a config that is being saved, moved or removed. Whoever
+ * wants to begin another such thing there waits for its end (fs/save/save.h); what comes from
+ * elsewhere meanwhile is shown, but nothing is unlinked.
  *
  * By place, not by node: what is being saved may have no node here. All functions want tree->lock.
  */

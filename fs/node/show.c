@@ -75,7 +75,10 @@ double show_timeout_s(const struct tree *tree, struct node *node)
 	return show_name_timeout_s(tree, node);
 }
 
-/* Another time than that of the content before, even where the server's clock has not moved: programs compare it. */
+/*
+ * Another time than that of the content before, even where the server's clock has not moved:
+ * programs compare it.
+ */
 static struct timespec time_of(const struct version *version, struct timespec before)
 {
 	struct timespec modified = version->modified_ms ? clock_from_ms(version->modified_ms) : clock_now();

@@ -1,5 +1,6 @@
 /*
- * An open directory: the names that it had when it was read from its beginning, so that who reads on meets each of them once.
+ * An open directory: the names that it had when it was read from its beginning, so that who reads
+ * on meets each of them once.
  *
  * All functions want tree->lock.
  */

@@ -60,7 +60,10 @@ const struct buffer_memory *node_memory(const struct tree *tree, const struct no
 	return node->file ? node->file->content.memory : NULL;
 }
 
-/* What a private file holds is a secret where its name says so, or where secrets were opened beside it. */
+/*
+ * What a private file holds is a secret where its name says so, or where secrets were opened beside
+ * it.
+ */
 static const struct buffer_memory *memory_of_private(const struct tree *tree, const struct node *parent,
 						      const char *name) LOCKED
 {

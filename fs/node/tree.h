@@ -1,14 +1,18 @@
 /*
- * The names in the mount: one node for each directory, config and private file, with an inode number that is never reused.
+ * The names in the mount: one node for each directory, config and private file, with an inode
+ * number that is never reused.
  *
- * A node is linked while it has a name. Linked nodes stay for the life of the mount, so that inode numbers are stable; an
- * unlinked one is freed when the kernel has forgotten it (lookup count) and nobody here uses it (references).
+ * A node is linked while it has a name. Linked nodes stay for the life of the mount, so that inode
+ * numbers are stable; an unlinked one is freed when the kernel has forgotten it (lookup count) and
+ * nobody here uses it (references).
  *
- * A node owns its place (model/place.h) and keeps it after it is unlinked: asking a dead node what it was is legal.
+ * A node owns its place (model/place.h) and keeps it after it is unlinked: asking a dead node what
+ * it was is legal.
  *
- * All is guarded by tree->lock (lock.h): functions want it unless they say otherwise, and none of them waits. What one thread
- * does to a node over a longer time is a state (saving.h), and others wait for it with tree_wait(). A function that may give
- * the lock up takes a struct held: a node that can't go meanwhile.
+ * All is guarded by tree->lock (lock.h): functions want it unless they say otherwise, and none of
+ * them waits. What one thread does to a node over a longer time is a state (saving.h), and others
+ * wait for it with tree_wait(). A function that may give the lock up takes a struct held: a node
+ * that can't go meanwhile.
  */
 #ifndef NACOSFS_FS_NODE_TREE_H
 #define NACOSFS_FS_NODE_TREE_H
@@ -55,10 +59,16 @@ struct directory {
 	size_t child_count;
 	struct listing *merged; /* the listing whose names are among the children */
 	bool hidden; /* not listed */
-	bool has_secrets; /* a config in it that is stored encrypted was opened: private files may hold its text */
-	bool is_local; /* a group or namespace that mkdir made, an option names, or in which something was removed here */
+	/* a config in it that is stored encrypted was opened: private files may hold its text */
+	bool has_secrets;
+	/*
+	 * a group or namespace that mkdir made, an option names, or in which something was removed
+	 * here
+	 */
+	bool is_local;
 	bool names_listed; /* somebody has listed it: its names are compared from time to time */
-	bool names_complete; /* the children are all there are: the store has told of any other since */
+	/* the children are all there are: the store has told of any other since */
+	bool names_complete;
 	bool names_due; /* its names are to be compared now */
 };
 
@@ -81,20 +91,22 @@ struct node {
 	char *private_name; /* of what has no place */
 	struct directory *directory; /* of directories */
 	struct config *config; /* of configs (config.h); NULL: only listed so far */
-	struct private_file *file; /* of private files, links, private directories (as their owner) and status */
+	/* of private files, links, private directories (as their owner) and status */
+	struct private_file *file;
 	struct handle *writers; /* open handles that may write */
 	struct node *next_told; /* in the wake queue */
 	uint64_t lookup_count; /* how often the kernel was told of it */
 	unsigned references; /* requests, open handles and background work */
 	unsigned char kind; /* enum node_kind */
-	unsigned char wake; /* what is to be raised when the kernel has forgotten what it knew (wake.h) */
+	/* what is to be raised when the kernel has forgotten what it knew (wake.h) */
+	unsigned char wake;
 	bool is_told : 1; /* in the queue of what the kernel is to forget */
 	bool given_long : 1; /* the kernel has an answer that it may believe for long */
 	bool listed : 1; /* the last listing of the parent has it */
 	bool is_stored : 1; /* the server has a config of this name, as far as known */
 	/*
-	 * Permission bits. Of what the store has, those that chmod left: what is shown is what is granted of them
-	 * (attributes_mode()).
+	 * Permission bits. Of what the store has, those that chmod left: what is shown is what is
+	 * granted of them (attributes_mode()).
 	 */
 	uint16_t mode;
 	uint16_t shown_mode; /* what somebody was told last, of the store's; with S_IFMT */
@@ -148,7 +160,9 @@ const char *node_name(const struct node *node) LOCKED;
 bool node_is_directory(const struct node *node) LOCKED;
 bool node_is_private(const struct node *node) LOCKED;
 
-/* Has it, or had it last, a place in the store: is it the root, a namespace, a group or a config? */
+/*
+ * Has it, or had it last, a place in the store: is it the root, a namespace, a group or a config?
+ */
 static inline bool node_is_of_store(const struct node *node) LOCKED
 {
 	return node->place;
@@ -175,7 +189,10 @@ static inline const char *node_md5(const struct node *node) LOCKED
 	return node->config ? node->config->md5 : "";
 }
 
-/* The node the kernel knows by that number. The kernel never asks for one that it has forgotten: abort() if it does. */
+/*
+ * The node the kernel knows by that number. The kernel never asks for one that it has forgotten:
+ * abort() if it does.
+ */
 struct node *tree_node(struct tree *tree, uint64_t id) LOCKED;
 
 /* The node of that number, known to the kernel or not; NULL: there is none any more. */
@@ -186,12 +203,16 @@ struct node *tree_child(const struct tree *tree, const struct node *parent, cons
 /* The directory or config of a place, as far as it is in the tree; NULL. */
 struct node *tree_at(const struct tree *tree, struct place *place) LOCKED;
 
-/* All nodes, one after the other; NULL for the first, NULL at the end. Nothing may be added or freed meanwhile. */
+/*
+ * All nodes, one after the other; NULL for the first, NULL at the end. Nothing may be added or
+ * freed meanwhile.
+ */
 struct node *tree_next(const struct tree *tree, const struct node *before) LOCKED;
 
 /*
- * Makes a linked node of the mount's owner, of now, in the memory for secrets where that must be. NULL without memory, or when
- * the parent is not there any more. There must be no child of that name.
+ * Makes a linked node of the mount's owner, of now, in the memory for secrets where that must be.
+ * NULL without memory, or when the parent is not there any more. There must be no child of that
+ * name.
  */
 struct node *tree_add(struct tree *tree, struct node *parent, const char *name, enum node_kind kind) LOCKED;
 
@@ -199,12 +220,16 @@ struct node *tree_add(struct tree *tree, struct node *parent, const char *name, 
 void tree_unlink(struct tree *tree, struct node *node) LOCKED;
 
 /*
- * Gives a node (also one that was unlinked, and is held) another name, as the kind that it is. There must be no child of that
- * name. 0, -ENOMEM, or -ENOENT when the parent is not there any more.
+ * Gives a node (also one that was unlinked, and is held) another name, as the kind that it is.
+ * There must be no child of that name. 0, -ENOMEM, or -ENOENT when the parent is not there any
+ * more.
  */
 int tree_move(struct tree *tree, struct node *node, struct node *parent, const char *name) LOCKED;
 
-/* A private file becomes a config of the place that it has, or is given next, and the reverse. 0 or -ENOMEM. */
+/*
+ * A private file becomes a config of the place that it has, or is given next, and the reverse. 0 or
+ * -ENOMEM.
+ */
 int tree_make_config(struct tree *tree, struct node *node) LOCKED;
 int tree_make_private(struct tree *tree, struct node *node) LOCKED;
 
@@ -221,12 +246,15 @@ void tree_note_vanished(struct tree *tree, const struct node *node) LOCKED;
 bool tree_has_vanished(const struct tree *tree, const struct place *place, int64_t since_ms) LOCKED;
 
 /*
- * Names in the directory changed: its times move. Not for names that were found out to be there: who reads a directory must
- * not change it.
+ * Names in the directory changed: its times move. Not for names that were found out to be there:
+ * who reads a directory must not change it.
  */
 void node_touch_names(struct node *directory) LOCKED;
 
-/* When its content, and when anything of it, changed last. NULL: nothing is known (a config that was only listed). */
+/*
+ * When its content, and when anything of it, changed last. NULL: nothing is known (a config that
+ * was only listed).
+ */
 struct timespec *node_modified(const struct node *node) LOCKED;
 struct timespec *node_changed(const struct node *node) LOCKED;
 

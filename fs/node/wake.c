@@ -186,7 +186,10 @@ bool wake_take_told(struct tree *tree, struct wake_told *ret_told)
 void wake_raise_told(struct tree *tree, struct wake_told *told)
 {
 	struct node *node = told->node.node;
-	/* An emptied config reads as empty until it is forgotten that it was: what others do shows then. */
+	/*
+	 * An emptied config reads as empty until it is forgotten that it was: what others do shows
+	 * then.
+	 */
 	bool emptied = node_draft(node) && !node->writers && draft_is_blank(node);
 
 	if (node->parent && told->wake && !emptied)

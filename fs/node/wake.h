@@ -1,16 +1,21 @@
 /*
- * The wake queue: what somebody else changed, on its way to the kernel and to programs that watch. It has no thread; three kinds
- * of workers empty it (fs/follow): some fetch what may have changed, one makes the kernel forget what it knew, one has events
- * raised by the toucher. None waits for another: what hangs at one never holds up the others.
+ * The wake queue: what somebody else changed, on its way to the kernel and to programs that watch.
+ * It has no thread; three kinds of workers empty it (fs/follow): some fetch what may have changed,
+ * one makes the kernel forget what it knew, one has events raised by the toucher. None waits for
+ * another: what hangs at one never holds up the others.
  *
- * - To be fetched: places, each once, however often they change. When there are too many, everything that the kernel knows is
- *   compared instead. What can't be fetched is tried again later.
- * - To be told: nodes of which the kernel is to forget the attributes, and what is to be raised then.
- * - To be raised: events about a name in a directory, at most two for a name (that it went and came back).
+ * - To be fetched: places, each once, however often they change. When there are too many,
+ *   everything that the kernel knows is compared instead. What can't be fetched is tried again
+ *   later.
+ * - To be told: nodes of which the kernel is to forget the attributes, and what is to be raised
+ *   then.
+ * - To be raised: events about a name in a directory, at most two for a name (that it went and came
+ *   back).
  *
- * Because of that the kernel may believe what it was told for long (WAKE_LONG_S) where the store would tell of a change. An
- * answer that was made before a change may reach the kernel after it was told to forget: so who gives an answer for long notes at
- * the start how many events there were (wake_count_events()), and calls wake_recheck() after the answer.
+ * Because of that the kernel may believe what it was told for long (WAKE_LONG_S) where the store
+ * would tell of a change. An answer that was made before a change may reach the kernel after it was
+ * told to forget: so who gives an answer for long notes at the start how many events there were
+ * (wake_count_events()), and calls wake_recheck() after the answer.
  *
  * Everything is guarded by tree->lock; functions want it unless they say otherwise.
  */
@@ -24,7 +29,10 @@
 #include "fs/node/tree.h"
 #include "model/place.h"
 
-/* How long the kernel may believe what we are told changes of, in seconds; and what nobody tells of. */
+/*
+ * How long the kernel may believe what we are told changes of, in seconds; and what nobody tells
+ * of.
+ */
 #define WAKE_LONG_S 3600.0
 #define WAKE_SHORT_S 1.0
 
@@ -40,7 +48,8 @@ struct wake_counts {
 	bool touches; /* there is a toucher that gets through to the mount */
 	size_t fetch_queue, touch_queue; /* how many wait */
 	size_t absent; /* names that the kernel believes not to exist */
-	unsigned long events, fetched, forgotten, touched, failed; /* since the start; forgotten: answers taken back */
+	/* since the start; forgotten: answers taken back */
+	unsigned long events, fetched, forgotten, touched, failed;
 };
 void wake_get_counts(const struct tree *tree, struct wake_counts *ret_counts) LOCKED;
 
@@ -58,7 +67,10 @@ void wake_forget(struct tree *tree, struct node *node) LOCKED;
 /* Somebody else made the node appear: after it was added. */
 void wake_created(struct tree *tree, struct node *node) LOCKED;
 
-/* The node is there, and perhaps was all the time: unless the kernel believes that there is no such name, nothing happens. */
+/*
+ * The node is there, and perhaps was all the time: unless the kernel believes that there is no such
+ * name, nothing happens.
+ */
 void wake_found(struct tree *tree, struct node *node) LOCKED;
 
 /* The node is gone, not by a request of the kernel: tells so, and unlinks it. */
@@ -67,7 +79,10 @@ void wake_vanish(struct tree *tree, struct node *node) LOCKED;
 /* The config of that place may have changed: fetches and compares it, soon. */
 void wake_changed(struct tree *tree, struct place *place) LOCKED;
 
-/* Does so if the node was seen to be gone while it could not be unlinked: when nobody writes to it, or saves it, any more. */
+/*
+ * Does so if the node was seen to be gone while it could not be unlinked: when nobody writes to it,
+ * or saves it, any more.
+ */
 void wake_look_again(struct tree *tree, struct node *node) LOCKED;
 
 /* Can anybody watch it? Who does, has looked up the directory at least. */
@@ -79,19 +94,25 @@ bool wake_is_within_sight(const struct node *node) LOCKED;
 bool wake_is_told(const struct tree *tree, const struct node *node) LOCKED;
 
 /*
- * May the kernel believe for long that there is no config of that name? It is remembered then. place: of the name, NULL where
- * the store could hold no such name.
+ * May the kernel believe for long that there is no config of that name? It is remembered then.
+ * place: of the name, NULL where the store could hold no such name.
  */
 bool wake_add_absent(struct tree *tree, const struct node *parent, const char *name,
 		     struct place *place) LOCKED;
 
-/* Forgets a name that the kernel believes to be absent, and makes it look again; does nothing where it does not. */
+/*
+ * Forgets a name that the kernel believes to be absent, and makes it look again; does nothing where
+ * it does not.
+ */
 void wake_doubt_absent(struct tree *tree, struct node *parent, const char *name) LOCKED;
 
 /* How many events there were. No lock. */
 unsigned wake_count_events(const struct tree *tree);
 
-/* After an answer that the kernel may believe for long: if there were events since before, takes it back. id: the node. */
+/*
+ * After an answer that the kernel may believe for long: if there were events since before, takes it
+ * back. id: the node.
+ */
 void wake_recheck(struct tree *tree, uint64_t id, unsigned events_before) LOCKED;
 void wake_recheck_absent(struct tree *tree, uint64_t parent_id, const char *name,
 			 unsigned events_before) LOCKED;
@@ -102,13 +123,19 @@ void wake_recheck_absent(struct tree *tree, uint64_t parent_id, const char *name
 bool wake_names_are_watched(const struct tree *tree, const struct place *place) LOCKED;
 void wake_set_names_watched(struct tree *tree, struct place *namespace, bool watched) LOCKED;
 
-/* Changes of what is watched are told, or not any more: then the kernel forgets all that it was given for long. */
+/*
+ * Changes of what is watched are told, or not any more: then the kernel forgets all that it was
+ * given for long.
+ */
 void wake_set_live(struct tree *tree, bool live) LOCKED;
 
 /* Something was told. No lock. */
 void wake_count_event(struct tree *tree);
 
-/* What is known of the names of all directories may be wrong; and of those that the kernel believes to be absent. */
+/*
+ * What is known of the names of all directories may be wrong; and of those that the kernel believes
+ * to be absent.
+ */
 void wake_doubt_all_names(struct tree *tree) LOCKED;
 
 /* ----------------------------------------------------------------- for the one who tells */
@@ -133,8 +160,8 @@ struct wake_fetch;
 enum wake_task { WAKE_STOP, WAKE_FETCH, WAKE_COMPARE_NAMES, WAKE_COMPARE_ALL };
 
 /*
- * Waits for something to do, and takes it: WAKE_FETCH with what is to be fetched. Ended with wake_fetched() or
- * wake_compared().
+ * Waits for something to do, and takes it: WAKE_FETCH with what is to be fetched. Ended with
+ * wake_fetched() or wake_compared().
  */
 enum wake_task wake_take_task(struct tree *tree, struct wake_fetch **ret_fetch) LOCKED;
 
@@ -150,14 +177,22 @@ void wake_compared(struct tree *tree, enum wake_task task, int64_t pause_ms) LOC
 /* ---------------------------------------------------------------- for the one who touches */
 
 enum touch_kind {
-	TOUCH_HELLO, /* directory: the mount point, absolute; name: is looked up, so that the daemon learns who asks */
-	TOUCH_CONTENT, /* OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file can't be opened for writing */
+	/*
+	 * directory: the mount point, absolute; name: is looked up, so that the daemon learns who
+	 * asks
+	 */
+	TOUCH_HELLO,
+	/* OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file can't be opened for writing */
+	TOUCH_CONTENT,
 	TOUCH_ATTRIBUTES, /* ATTRIB */
 	TOUCH_CREATED, /* CREATE, OPEN, CLOSE_WRITE */
 	TOUCH_CREATED_DIRECTORY, /* CREATE */
 	TOUCH_REMOVED, /* DELETE */
 	TOUCH_REMOVED_DIRECTORY, /* DELETE */
-	TOUCH_FORGET_ABSENT, /* no event: the kernel looks the name up anew, and is told that it may not keep the answer */
+	/*
+	 * no event: the kernel looks the name up anew, and is told that it may not keep the answer
+	 */
+	TOUCH_FORGET_ABSENT,
 };
 
 /* An event about a name in a directory. */
@@ -170,7 +205,10 @@ struct wake_touch {
 	struct node *node; /* what has the name, or had it; held; NULL: none */
 };
 
-/* Waits until there is one, and takes it out; NULL when it is time to stop. Ended with wake_touched(). */
+/*
+ * Waits until there is one, and takes it out; NULL when it is time to stop. Ended with
+ * wake_touched().
+ */
 struct wake_touch *wake_take_touch(struct tree *tree) LOCKED;
 void wake_touched(struct tree *tree, struct wake_touch *touch, bool failed) LOCKED;
 

@@ -1,5 +1,6 @@
 /*
- * What is to be fetched: the queue, and what is to be compared when there is too much for it, or nobody tells.
+ * What is to be fetched: the queue, and what is to be compared when there is too much for it, or
+ * nobody tells.
  */
 #include <stdlib.h>
 
@@ -126,7 +127,10 @@ static int64_t ready_delayed(struct wake *wake) LOCKED
 	return next_ms;
 }
 
-/* The names that are due by time: of directories that somebody has listed, where nobody tells of names. */
+/*
+ * The names that are due by time: of directories that somebody has listed, where nobody tells of
+ * names.
+ */
 static void make_names_due(struct tree *tree) LOCKED
 {
 	for (struct node *node = tree_next(tree, NULL); node; node = tree_next(tree, node)) {

@@ -1,6 +1,6 @@
 /*
- * The inside of the wake queue, for wake.c (what happened, what the kernel forgets), wake_fetch.c and wake_touch.c (the queues of
- * these). Nobody else includes this.
+ * The inside of the wake queue, for wake.c (what happened, what the kernel forgets), wake_fetch.c
+ * and wake_touch.c (the queues of these). Nobody else includes this.
  */
 #ifndef NACOSFS_FS_NODE_WAKE_PRIVATE_H
 #define NACOSFS_FS_NODE_WAKE_PRIVATE_H
@@ -56,7 +56,10 @@ void wake_clear_fetches(struct wake *wake) LOCKED;
 void wake_init_touches(struct wake *wake);
 void wake_clear_touches(struct tree *tree) LOCKED;
 
-/* Queues an event; node: what has the name, or had it (TOUCH_REMOVED). What is queued for the name already is merged with it. */
+/*
+ * Queues an event; node: what has the name, or had it (TOUCH_REMOVED). What is queued for the name
+ * already is merged with it.
+ */
 void wake_queue_touch(struct tree *tree, enum touch_kind kind, struct node *parent,
 		      const char *name, struct node *node) LOCKED;
 

@@ -1,7 +1,8 @@
 /*
- * Asking the store: the only way from fs/ to a server. Each function gives the tree's lock up while the store works, and takes it
- * again; so everything may be otherwise afterwards, but what is held. A call that may not wait (from_memory) is answered with the
- * lock, as then nothing is asked of anybody: -EWOULDBLOCK where memory does not know.
+ * Asking the store: the only way from fs/ to a server. Each function gives the tree's lock up while
+ * the store works, and takes it again; so everything may be otherwise afterwards, but what is held.
+ * A call that may not wait (from_memory) is answered with the lock, as then nothing is asked of
+ * anybody: -EWOULDBLOCK where memory does not know.
  *
  * All want tree->lock, and return what the store says (store/store.h).
  */
@@ -24,13 +25,17 @@ int ask_list_namespaces(struct tree *tree, struct call *call, struct namespace_n
 int ask_create_namespace(struct tree *tree, struct call *call, struct place *place) LOCKED;
 int ask_remove_namespace(struct tree *tree, struct call *call, struct place *place) LOCKED;
 
-/* Makes sure that these rights at a place are known, of all accounts with whose rights it is shown. */
+/*
+ * Makes sure that these rights at a place are known, of all accounts with whose rights it is shown.
+ */
 int ask_rights(struct tree *tree, struct call *call, struct place *place, unsigned bits) LOCKED;
 
 /* Waits, without the lock. 0, -ETIMEDOUT or -EINTR. */
 int ask_pause(struct tree *tree, struct call *call, int64_t pause_ms) LOCKED;
 
-/* Gives a call that saves size bytes the time that a server takes for so many, beyond its deadline. */
+/*
+ * Gives a call that saves size bytes the time that a server takes for so many, beyond its deadline.
+ */
 void ask_grant_time(struct call *call, size_t size) LOCKED;
 
 #endif

@@ -22,7 +22,10 @@ struct question {
 	size_t writer_count;
 };
 
-/* Has the process descriptors of this very open file left? Those of other opens of the same file do not count. */
+/*
+ * Has the process descriptors of this very open file left? Those of other opens of the same file do
+ * not count.
+ */
 static bool has_duplicates(const struct question *question, pid_t process) UNLOCKED
 {
 	int others = 0;
@@ -45,8 +48,9 @@ static bool was_inherited(const struct question *question) UNLOCKED
 }
 
 /*
- * The descriptor that is being closed is out of the table already, so any that is left is another one. Where /proc tells
- * nothing, every close is a last one: a publish too many rather than one too few.
+ * The descriptor that is being closed is out of the table already, so any that is left is another
+ * one. Where /proc tells nothing, every close is a last one: a publish too many rather than one too
+ * few.
  */
 static enum close_kind answer(const struct question *question, pid_t thread) UNLOCKED
 {

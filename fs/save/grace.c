@@ -189,7 +189,10 @@ size_t grace_count_removals(const struct saver *saver)
 	return saver->grace->removals.count;
 }
 
-/* Removes the config from the store; gives up the lock meanwhile. Whatever comes of it, the name is not hidden then. */
+/*
+ * Removes the config from the store; gives up the lock meanwhile. Whatever comes of it, the name is
+ * not hidden then.
+ */
 static int run_removal(struct saver *saver, struct task *task, struct call *call) LOCKED
 {
 	struct tree *tree = saver->tree;

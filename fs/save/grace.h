@@ -1,17 +1,18 @@
 /*
  * What is put off for a moment, because the next system call of an editor may undo it.
  *
- * - Removals. Unlinking a config, or renaming it to a backup name, is usually the first half of a save. The name is hidden at
- *   once; the server's copy is removed only when the name has not come back within GRACE_MS. A config that was renamed to a
- *   private name is never removed at all: its name shows again, because what lies in memory only must not be the last copy.
- * - A close while a child of the closing process has the file open too is not the last one; what was written is saved
- *   GRACE_MS later, in case that child goes on for long.
- * - New names that look like temp files (name_extends()) are saved GRACE_MS after their last close, unless they are renamed
- *   or removed first.
+ * - Removals. Unlinking a config, or renaming it to a backup name, is usually the first half of a
+ *   save. The name is hidden at once; the server's copy is removed only when the name has not come
+ *   back within GRACE_MS. A config that was renamed to a private name is never removed at all: its
+ *   name shows again, because what lies in memory only must not be the last copy.
+ * - A close while a child of the closing process has the file open too is not the last one; what
+ *   was written is saved GRACE_MS later, in case that child goes on for long.
+ * - New names that look like temp files (name_extends()) are saved GRACE_MS after their last close,
+ *   unless they are renamed or removed first.
  * - Emptied configs, which can't be stored, read as empty for GRACE_EMPTY_MS.
  *
- * A few threads do what is due, so that one that waits for a server does not hold up the others. Everything is guarded by
- * tree->lock; functions want it unless they say otherwise.
+ * A few threads do what is due, so that one that waits for a server does not hold up the others.
+ * Everything is guarded by tree->lock; functions want it unless they say otherwise.
  */
 #ifndef NACOSFS_FS_SAVE_GRACE_H
 #define NACOSFS_FS_SAVE_GRACE_H
@@ -23,7 +24,10 @@
 #include "model/version.h"
 #include "util/call.h"
 
-/* Test builds (NACOSFS_CHECKED) take another one from NACOSFS_GRACE_MS; all that is put off is scaled with it. */
+/*
+ * Test builds (NACOSFS_CHECKED) take another one from NACOSFS_GRACE_MS; all that is put off is
+ * scaled with it.
+ */
 #define GRACE_MS 1500
 
 /* How long an emptied config reads as empty before the server's content shows again. */
@@ -35,13 +39,16 @@ int grace_new(struct saver *saver);
 /* Starts the threads. No lock. 0 or a negative errno. */
 int grace_start(struct saver *saver) UNLOCKED;
 
-/* Stops the threads, then does at once what users asked for: removals and deferred saves. No lock. */
+/*
+ * Stops the threads, then does at once what users asked for: removals and deferred saves. No lock.
+ */
 void grace_stop(struct saver *saver) UNLOCKED;
 void grace_free(struct saver *saver) LOCKED;
 
 /*
- * Hides the name that the node has now; remove: and removes the config when the grace is over. base is what the server has. Call
- * it before the node is unlinked or moved. uid: on whose behalf. 0 or -ENOMEM.
+ * Hides the name that the node has now; remove: and removes the config when the grace is over. base
+ * is what the server has. Call it before the node is unlinked or moved. uid: on whose behalf. 0 or
+ * -ENOMEM.
  */
 int grace_hide(struct saver *saver, struct node *node, struct version *base, bool remove, uid_t uid) LOCKED;
 
@@ -49,9 +56,10 @@ int grace_hide(struct saver *saver, struct node *node, struct version *base, boo
 bool grace_hides(const struct saver *saver, const struct place *place) LOCKED;
 
 /*
- * The name comes back: nothing is removed any more. ret_base is what the server has there, counted for the caller, ret_mode
- * the mode of the config that had the name. A removal that is under way is waited for, giving up the lock. -ENOENT when
- * the name is not hidden (any more), -ETIMEDOUT, -EINTR.
+ * The name comes back: nothing is removed any more. ret_base is what the server has there, counted
+ * for the caller, ret_mode the mode of the config that had the name. A removal that is under way is
+ * waited for, giving up the lock. -ENOENT when the name is not hidden (any more), -ETIMEDOUT,
+ * -EINTR.
  */
 int grace_take_back(struct saver *saver, struct place *place, struct call *call, struct version **ret_base,
 		    mode_t *ret_mode) LOCKED;
@@ -59,7 +67,10 @@ int grace_take_back(struct saver *saver, struct place *place, struct call *call,
 /* What the server has under a hidden name, counted for the caller; NULL when it is not hidden. */
 struct version *grace_base(const struct saver *saver, const struct place *place) LOCKED;
 
-/* Does the removals below a directory now (gives up the lock meanwhile). 0 or the first error; what failed shows again. */
+/*
+ * Does the removals below a directory now (gives up the lock meanwhile). 0 or the first error; what
+ * failed shows again.
+ */
 int grace_finish_below(struct saver *saver, struct place *directory, struct call *call) LOCKED;
 
 /* How many names are hidden, to be removed or shown again. */
@@ -69,8 +80,8 @@ size_t grace_count_removals(const struct saver *saver) LOCKED;
 void grace_save_later(struct saver *saver, struct node *node) LOCKED;
 
 /*
- * Saves the node's draft after the grace although somebody has it open: a child of who closed it, which will close it too and
- * save more, but nobody knows when.
+ * Saves the node's draft after the grace although somebody has it open: a child of who closed it,
+ * which will close it too and save more, but nobody knows when.
  */
 void grace_save_open(struct saver *saver, struct node *node) LOCKED;
 

@@ -64,7 +64,10 @@ int handle_change(struct tree *tree, struct handle *handle)
 	struct config *config = node->config;
 	struct version *base = handle->version;
 
-	/* Others here saved since this handle was opened, nobody elsewhere: go on from what they saved. */
+	/*
+	 * Others here saved since this handle was opened, nobody elsewhere: go on from what they
+	 * saved.
+	 */
 	if (config->last_commit && handle->remote_changes == config->remote_changes)
 		base = config->last_commit;
 	bool is_new = !config->draft;

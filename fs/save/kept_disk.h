@@ -1,7 +1,7 @@
 /*
- * The copies of kept texts on the disk: a directory of this user's alone, with a directory for each record and a file for each
- * text. Only for kept.h. Everything here waits for the disk: never with the tree's lock. One lock of its own orders what is written and
- * removed.
+ * The copies of kept texts on the disk: a directory of this user's alone, with a directory for each
+ * record and a file for each text. Only for kept.h. Everything here waits for the disk: never with
+ * the tree's lock. One lock of its own orders what is written and removed.
  */
 #ifndef NACOSFS_FS_SAVE_KEPT_DISK_H
 #define NACOSFS_FS_SAVE_KEPT_DISK_H
@@ -23,20 +23,25 @@ struct kept_bytes {
 };
 
 /*
- * Opens the directory, created where it is not there; only one of this user's, closed to others. NULL after a line in the log:
- * nothing is kept on the disk.
+ * Opens the directory, created where it is not there; only one of this user's, closed to others.
+ * NULL after a line in the log: nothing is kept on the disk.
  */
 struct kept_disk *kept_disk_open(const char *path) UNLOCKED;
 void kept_disk_close(struct kept_disk *disk) UNLOCKED;
 
-/* Writes a record, and syncs it. One that is not whole is taken away again. 0 or a negative errno. */
+/*
+ * Writes a record, and syncs it. One that is not whole is taken away again. 0 or a negative errno.
+ */
 int kept_disk_write(struct kept_disk *disk, const char *record,
 		    const struct kept_bytes files[KEPT_FILE_COUNT]) UNLOCKED;
 
 /* Removes one file of a record, or (KEPT_FILE_COUNT) all of it. */
 void kept_disk_remove(struct kept_disk *disk, const char *record, enum kept_file file) UNLOCKED;
 
-/* Reads one file of a record, of at most limit bytes. 0 or a negative errno; -ENOENT: there is none. */
+/*
+ * Reads one file of a record, of at most limit bytes. 0 or a negative errno; -ENOENT: there is
+ * none.
+ */
 int kept_disk_read(struct kept_disk *disk, const char *record, enum kept_file file, size_t limit,
 		   struct buffer *ret_content) UNLOCKED;
 

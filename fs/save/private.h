@@ -1,6 +1,7 @@
 /*
- * The content of private files: in memory, bounded, never published. A write that fails marks the file, so that a half-written
- * temp file can't be renamed onto a config (busybox sed ignores both errors and tries).
+ * The content of private files: in memory, bounded, never published. A write that fails marks the
+ * file, so that a half-written temp file can't be renamed onto a config (busybox sed ignores both
+ * errors and tries).
  *
  * All functions want tree->lock, and none gives it up.
  */
@@ -27,7 +28,10 @@ int private_write(struct tree *tree, struct node *node, const void *data, size_t
 		  bool append) LOCKED;
 int private_resize(struct tree *tree, struct node *node, size_t size) LOCKED;
 
-/* A config that was renamed to a private name becomes a private file with that content. 0 or -ENOMEM. */
+/*
+ * A config that was renamed to a private name becomes a private file with that content. 0 or
+ * -ENOMEM.
+ */
 int private_from_config(struct tree *tree, struct node *node, const void *data, size_t size) LOCKED;
 
 #endif

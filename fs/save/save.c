@@ -87,7 +87,8 @@ int save_run(struct saver *saver, struct call *call, struct save *save)
 	char text[PLACE_TEXT_SIZE];
 
 	place_format(save->place, text, sizeof(text));
-	call->uid = save->writer.uid; /* whoever closes last, or has it saved later: it is what the writer wrote */
+	/* whoever closes last, or has it saved later: it is what the writer wrote */
+	call->uid = save->writer.uid;
 	ask_grant_time(call, put.size);
 	save->error = ask_put(saver->tree, call, save->place, &put, &save->version);
 	save->is_kept = save->error;
@@ -148,7 +149,8 @@ void save_end(struct saver *saver, struct call *call, struct save *save)
 		unmark(saver->tree, save->also);
 	save->is_begun = false;
 	if (save->error == -EBUSY)
-		wake_changed(saver->tree, save->place); /* another was faster: see at once what is there */
+		/* another was faster: see at once what is there */
+		wake_changed(saver->tree, save->place);
 	kept_sync(saver);
 }
 
@@ -211,12 +213,18 @@ static int save_marked_draft(struct saver *saver, struct call *call, struct node
 		return error;
 	struct timespec modified = node_draft(node)->modified;
 	if (save_is_content_of(save->base, &save->content)) {
-		/* Nothing is saved, so the time is that of the server's text, or the one that was set here. */
+		/*
+		 * Nothing is saved, so the time is that of the server's text, or the one that was
+		 * set here.
+		 */
 		save_show(node, save->base, change, node->config->modified);
 		return 0;
 	}
 	error = save_run(saver, call, save);
-	/* Whoever failed stays failed: what he wrote meanwhile is not saved later either, so it is kept with the rest. */
+	/*
+	 * Whoever failed stays failed: what he wrote meanwhile is not saved later either, so it is
+	 * kept with the rest.
+	 */
 	if (error && node_draft(node) && node->config->change_count > change) {
 		buffer_clear(&save->content);
 		version_drop(save->base);
@@ -237,7 +245,10 @@ static int save_marked_draft(struct saver *saver, struct call *call, struct node
 	return 0;
 }
 
-/* Waits until nothing is under way at the place of the node, which is another one when that was a rename. */
+/*
+ * Waits until nothing is under way at the place of the node, which is another one when that was a
+ * rename.
+ */
 static int wait_for_turn(struct saver *saver, struct call *call, const struct node *node) LOCKED
 {
 	int error = 0;
@@ -278,7 +289,10 @@ void save_keep_all(struct saver *saver)
 	struct tree *tree = saver->tree;
 	struct node *node = tree_next(tree, NULL);
 
-	/* Keeping adds nodes and gives the lock up: begin anew after each. Each draft is dropped, so it is found only once. */
+	/*
+	 * Keeping adds nodes and gives the lock up: begin anew after each. Each draft is dropped,
+	 * so it is found only once.
+	 */
 	while (node) {
 		if (!draft_is_dirty(node) || !node->parent || draft_is_blank(node)) {
 			node = tree_next(tree, node);

@@ -1,6 +1,7 @@
 /*
- * A save: bytes of a user on their way to the store. There is this one way, for a close, an fsync, a truncate, a grace that ends,
- * a temp file that is renamed onto a config, and a config that is moved:
+ * A save: bytes of a user on their way to the store. There is this one way, for a close, an fsync,
+ * a truncate, a grace that ends, a temp file that is renamed onto a config, and a config that is
+ * moved:
  *
  *	struct save save = { .place = place };
  *	error = save_begin(saver, call, &save, also)   waits till nothing else is under way there, and marks the place
@@ -10,9 +11,11 @@
  *	save_end(saver, call, &save)                   takes the marks away; what could not be saved is kept
  *	save_release(&save)
  *
- * What came of it is in the save between run and end; bytes that are written meanwhile are the caller's, and stay unsaved.
+ * What came of it is in the save between run and end; bytes that are written meanwhile are the
+ * caller's, and stay unsaved.
  *
- * All functions want tree->lock; save_begin(), save_run(), save_end() and what is built of them give it up.
+ * All functions want tree->lock; save_begin(), save_run(), save_end() and what is built of them
+ * give it up.
  */
 #ifndef NACOSFS_FS_SAVE_SAVE_H
 #define NACOSFS_FS_SAVE_SAVE_H
@@ -45,7 +48,10 @@ struct save {
 	bool is_kept; /* the text is to be kept when it ends, as it could not be saved */
 };
 
-/* Marks the place, and also (NULL: none), as soon as neither is marked. 0, -ETIMEDOUT, -EINTR, -ENOMEM. */
+/*
+ * Marks the place, and also (NULL: none), as soon as neither is marked. 0, -ETIMEDOUT, -EINTR,
+ * -ENOMEM.
+ */
 int save_begin(struct saver *saver, struct call *call, struct save *save, struct place *also) LOCKED;
 
 /* Waits until nothing is under way there. 0, -ETIMEDOUT or -EINTR. */
@@ -55,8 +61,8 @@ int save_wait(struct saver *saver, struct call *call, struct place *place) LOCKE
 int save_run(struct saver *saver, struct call *call, struct save *save) LOCKED;
 
 /*
- * It failed before the store was asked: with that error, and the reason in the call; theirs: what the store has instead, NULL:
- * not known. Returns the error.
+ * It failed before the store was asked: with that error, and the reason in the call; theirs: what
+ * the store has instead, NULL: not known. Returns the error.
  */
 int save_refuse(struct save *save, int error, struct version *theirs) LOCKED;
 
@@ -68,8 +74,9 @@ void save_release(struct save *save) LOCKED;
 #define cleanup_save __attribute__((cleanup(save_release)))
 
 /*
- * Shows what the store has now, saved from here: a draft as it was at that change (config->change_count), with that time. Changes
- * that were written since stay unsaved, on the new base.
+ * Shows what the store has now, saved from here: a draft as it was at that change
+ * (config->change_count), with that time. Changes that were written since stay unsaved, on the new
+ * base.
  */
 void save_show(struct node *node, struct version *version, uint64_t change, struct timespec modified)
 	LOCKED;
@@ -78,8 +85,9 @@ void save_show(struct node *node, struct version *version, uint64_t change, stru
 bool save_is_content_of(const struct version *version, const struct buffer *content) LOCKED;
 
 /*
- * Saves the draft of a config: waits for a save that is under way; nothing to do: 0. An empty one: -EINVAL, and the draft stays.
- * What is written meanwhile stays unsaved, on the new base. What can't be saved is kept, and the draft stays.
+ * Saves the draft of a config: waits for a save that is under way; nothing to do: 0. An empty one:
+ * -EINVAL, and the draft stays. What is written meanwhile stays unsaved, on the new base. What
+ * can't be saved is kept, and the draft stays.
  */
 int save_draft(struct saver *saver, struct call *call, struct held *node) LOCKED;
 

@@ -1,5 +1,6 @@
 /*
- * What writes: the open files, what is put off, and the texts that could not be saved, of one tree. Guarded by tree->lock.
+ * What writes: the open files, what is put off, and the texts that could not be saved, of one tree.
+ * Guarded by tree->lock.
  */
 #ifndef NACOSFS_FS_SAVE_SAVER_H
 #define NACOSFS_FS_SAVE_SAVER_H
