@@ -513,6 +513,11 @@ static bool is_shown(void *arg)
 	return shown;
 }
 
+static bool two_are_told(void *arg)
+{
+	return atomic_load(&((struct fetchers *)arg)->told) >= 2;
+}
+
 static bool is_hanging(void *arg)
 {
 	const struct question *question = arg;
@@ -540,8 +545,8 @@ static void test_a_change_elsewhere_is_fetched_and_told(void **state)
 	assert_true(bed_wait(is_shown, &(struct question){ &fetchers, "b.yaml", "new", 0 }));
 	change_elsewhere(bed, "a.yaml", NULL);
 	assert_true(bed_wait(is_shown, &(struct question){ &fetchers, "a.yaml", NULL, 0 }));
+	assert_true(bed_wait(two_are_told, &fetchers));
 	stop(&fetchers);
-	assert_true(fetchers.told >= 2);
 }
 
 static void test_one_that_hangs_holds_up_no_other(void **state)
@@ -559,7 +564,6 @@ static void test_one_that_hangs_holds_up_no_other(void **state)
 	start(&fetchers);
 	change_elsewhere(bed, "hanging.yaml", "two");
 	assert_true(bed_wait(is_hanging, &(struct question){ &fetchers, NULL, NULL, 1 }));
-	int told = fetchers.told;
 	for (int i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name), "%d.yaml", i);
 		change_elsewhere(bed, name, "two");
@@ -569,7 +573,7 @@ static void test_one_that_hangs_holds_up_no_other(void **state)
 		assert_true(bed_wait(is_shown, &(struct question){ &fetchers, name, "two", 0 }));
 	}
 	assert_true(is_hanging(&(struct question){ &fetchers, NULL, NULL, 1 }));
-	assert_true(fetchers.told > told);
+	assert_true(bed_wait(two_are_told, &fetchers));
 	/* What was told once more meanwhile is fetched once more: what is shown is what is there. */
 	change_elsewhere(bed, "hanging.yaml", "three");
 	fake_hang(&bed->fake, NULL);
