@@ -448,6 +448,9 @@ static int rename_directory(struct renaming *renaming) LOCKED
 	const struct node *source = renaming->source->node, *target = renaming->target;
 	enum directory_level level = node_level(renaming->new_parent);
 
+	/* .nacosfs and what it is made of stay where tools look for them. */
+	if (source->directory->hidden || renaming->parent->directory->hidden)
+		return -EPERM;
 	if (target && !target->directory)
 		return -ENOTDIR;
 	if (target && (target->directory->first_child || target->kind != source->kind))

@@ -102,3 +102,13 @@ def test_a_kept_text_is_its_writers(space: Space, mount: Mounts, cache: Path) ->
     assert read.stdout == b"\xff"
     # On disk it is the daemon's, which is root here.
     assert (cache / entry.name / "yours").stat().st_uid == 0
+
+
+@pytest.mark.parametrize("name", [".nacosfs", ".nacosfs/unsaved"])
+def test_stays_where_it_is(space: Space, mount: Mounts, name: str) -> None:
+    """Guards the only place where a failed save can be found: nobody moves it away, nor puts his own there."""
+    mounted = mount(space.server, space.namespace, space.group)
+    with pytest.raises(PermissionError):
+        os.rename(mounted.path / name, mounted.path / ".hidden")
+    fail_to_save(mounted, refused(1))
+    assert kept_texts(mounted) == {refused(1)}
