@@ -5,6 +5,7 @@
 #include "fs/follow/refresh.h"
 #include "fs/node/draft.h"
 #include "fs/node/show.h"
+#include "fs/node/wake.h"
 #include "fs/save/grace.h"
 #include "fs/save/private.h"
 #include "fs/save/save.h"
@@ -95,8 +96,10 @@ static int truncate_directly(struct request *request, size_t size) LOCKED
 		return 0;
 	}
 	error = save_draft(saver, &request->call, &request->node);
-	if (!node->writers)
+	if (!node->writers) {
 		draft_drop(node);
+		wake_look_again(tree, node);
+	}
 	return error;
 }
 

@@ -358,6 +358,7 @@ static void forget_empty(struct saver *saver, struct task *task) LOCKED
 			wake_vanish(saver->tree, node);
 		else
 			wake_content(saver->tree, node);
+		wake_look_again(saver->tree, node);
 	}
 	remove_task(saver, task);
 }
