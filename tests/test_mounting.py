@@ -42,7 +42,8 @@ def refused(directory, *arguments):
 
 
 def refused_source(mount, directory, source, **options):
-    text = option_text({"username": "nacos", "password_file": mount.password_file(), **options})
+    text = option_text({"username": "nacos", "password_file": mount.password_file(), "cache_dir": directory.parent / "cache",
+                        **options})
     return refused(directory, source, directory, "-f", "-o", text)
 
 
