@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "fs/follow/refresh.h"
 #include "fs/node/saving.h"
+#include "fs/node/wake.h"
 #include "fs/rename.h"
 #include "test_fs_writers.h"
 #include "util/thread.h"
@@ -587,6 +589,34 @@ static void test_both_places_of_a_rename_are_marked(void **state)
 	lock_give(&bed->tree->lock);
 }
 
+/* Seen to be gone while a rename had it marked: whatever becomes of the rename, the name must not stay for good. */
+static void test_where_a_rename_comes_from_is_looked_at_again(void **state)
+{
+	struct bed *bed = *state;
+	struct wake_counts counts;
+	struct call call;
+
+	lock_take(&bed->tree->lock);
+	struct node *node = add_config(bed, "a.yaml", "one");
+	cleanup_place struct place *a = bed_place("a.yaml"), *b = bed_place("b.yaml");
+	struct save save = { .place = b };
+	call_start(&call, BED_TIMEOUT_MS);
+	assert_int_equal(save_begin(bed->saver, &call, &save, a), 0);
+	fake_set(&bed->fake, a, NULL);
+	{
+		cleanup_held struct held held = tree_hold(bed->tree, node);
+		struct version *version = NULL;
+		assert_int_equal(refresh_config(bed->tree, &call, &held, VERSION_BASE, &version), -ENOENT);
+	}
+	assert_non_null(node->parent);
+	wake_get_counts(bed->tree, &counts);
+	assert_int_equal(counts.fetch_queue, 0);
+	save_end(bed->saver, &call, &save);
+	wake_get_counts(bed->tree, &counts);
+	assert_int_equal(counts.fetch_queue, 1);
+	lock_give(&bed->tree->lock);
+}
+
 static void start_saving(void *arg, struct place *place)
 {
 	struct other *saving = arg;
@@ -643,6 +673,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_written_during_a_rename_is_not_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_crossing_renames_do_not_wait_for_each_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_both_places_of_a_rename_are_marked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_where_a_rename_comes_from_is_looked_at_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_save_that_waits_for_a_rename_goes_to_the_new_name, set_up, tear_down),
 	};
 
