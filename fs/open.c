@@ -69,6 +69,13 @@ static int load_version(struct request *request, struct held *held, int flags,
 	return error;
 }
 
+/* Who opens. Whose process it is matters only of one who writes, and takes a look at /proc. */
+static struct writer opener(struct request *request, bool for_writing) LOCKED
+{
+	return for_writing ? request_writer(request) :
+			     (struct writer){ 0, request->asker.uid, request->asker.gid };
+}
+
 static int open_config(struct request *request, struct held *held, int flags,
 		       struct handle **ret_handle) LOCKED
 {
@@ -89,8 +96,7 @@ static int open_config(struct request *request, struct held *held, int flags,
 		return error;
 	if (node->parent && node_memory(tree, node))
 		node->parent->directory->has_secrets = true;
-	const struct writer writer = for_writing ? request_writer(request) :
-						   (struct writer){ 0, request->asker.uid, request->asker.gid };
+	const struct writer writer = opener(request, for_writing);
 	if (!for_writing)
 		error = draft_version_for_reader(node, version, &read);
 	if (error)
@@ -121,8 +127,7 @@ static int open_private(struct request *request, struct held *held, int flags,
 
 	if (for_writing && request->call.from_memory)
 		return -EWOULDBLOCK;
-	const struct writer writer = for_writing ? request_writer(request) :
-						   (struct writer){ 0, request->asker.uid, request->asker.gid };
+	const struct writer writer = opener(request, for_writing);
 	struct handle *handle = handle_new(&request->filesystem->saver, held->node, flags, NULL, &writer);
 	if (!handle)
 		return -ENOMEM;
